@@ -24,6 +24,24 @@ constexpr Error error(int code, const char* file = __builtin_FILE(), int line = 
   return Error{code, line, file};
 }
 
+// How TRY carries what it took out of its statement expression, which can only yield values: references travel as
+// pointers, and nothing as an empty struct.
+template <typename T>
+struct TakenReference {
+  T* object;
+};
+struct TakenNothing {};
+
+template <typename T>
+T unwrap_taken(T&& value) {
+  return std::move(value);
+}
+template <typename T>
+T& unwrap_taken(TakenReference<T>&& reference) {
+  return *reference.object;
+}
+inline void unwrap_taken(TakenNothing&&) {}
+
 /// Either a value or the Error that prevented it. Must be looked at: it is [[nodiscard]].
 template <typename T>
 class [[nodiscard]] Result {
@@ -67,6 +85,7 @@ class [[nodiscard]] Result {
     return value_;
   }
   T take() { return std::move(value()); }
+  T take_wrapped() { return take(); }
   T value_or(T fallback) { return ok_ ? std::move(value_) : std::move(fallback); }
 
   Error failure() const {
@@ -100,6 +119,7 @@ class [[nodiscard]] Result<T&> {
     return *value_;
   }
   T& take() const { return value(); }
+  TakenReference<T> take_wrapped() const { return {&value()}; }
   Error failure() const { return failure_; }
   int code() const { return value_ ? 0 : failure_.code; }
 
@@ -120,6 +140,10 @@ class [[nodiscard]] Result<void> {
   explicit operator bool() const { return ok(); }
   void value() const { CHECK(ok(), "Result::value() of a failure"); }
   void take() const { value(); }
+  TakenNothing take_wrapped() const {
+    value();
+    return {};
+  }
   Error failure() const { return failure_; }
   int code() const { return failure_.code; }
 
@@ -129,18 +153,24 @@ class [[nodiscard]] Result<void> {
 
 }  // namespace umk
 
+#define UMK_JOIN_(a, b) a##b
+#define UMK_JOIN(a, b) UMK_JOIN_(a, b)
+
 /// The value of `expression` (a Result), or an immediate return of its failure from the enclosing function.
-#define TRY(expression)                                          \
-  __extension__({                                                \
-    auto&& try_result_ = (expression);                           \
-    if (!try_result_.ok()) [[unlikely]] return try_result_.failure(); \
-    try_result_.take();                                          \
-  })
+/// The counter gives each use a name of its own, so that uses nest.
+#define TRY(expression) TRY_NAMED(UMK_JOIN(try_result_, __COUNTER__), expression)
+#define TRY_NAMED(name, expression)                       \
+  ::umk::unwrap_taken(__extension__({                     \
+    auto&& name = (expression);                           \
+    if (!name.ok()) [[unlikely]] return name.failure();   \
+    name.take_wrapped();                                  \
+  }))
 
 /// The value of `expression`, which cannot fail here for the stated reason; panics if it does.
-#define MUST(expression, why)                         \
-  __extension__({                                     \
-    auto&& must_result_ = (expression);               \
-    CHECK(must_result_.ok(), "cannot fail: " why);    \
-    must_result_.take();                              \
-  })
+#define MUST(expression, why) MUST_NAMED(UMK_JOIN(must_result_, __COUNTER__), expression, why)
+#define MUST_NAMED(name, expression, why)         \
+  ::umk::unwrap_taken(__extension__({             \
+    auto&& name = (expression);                   \
+    CHECK(name.ok(), "cannot fail: " why);        \
+    name.take_wrapped();                          \
+  }))

@@ -1,0 +1,13 @@
+# umk_sanitize(<target>): compiles and links <target> with the sanitizers of UMK_SANITIZE, if any.
+function(umk_sanitize target)
+  if(NOT UMK_SANITIZE)
+    return()
+  endif()
+  target_compile_options(${target} PRIVATE -fsanitize=${UMK_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_definitions(${target} PRIVATE _GLIBCXX_ASSERTIONS)
+  target_link_options(${target} INTERFACE -fsanitize=${UMK_SANITIZE})
+  get_target_property(type ${target} TYPE)
+  if(type STREQUAL "EXECUTABLE")
+    target_link_options(${target} PRIVATE -fsanitize=${UMK_SANITIZE})
+  endif()
+endfunction()
