@@ -1,0 +1,45 @@
+// The head of a kernel stack: how running kernel code knows who it is without thread-locals.
+//
+// Every kernel context (a guest task, an idle vessel, a kernel thread of the monitor) runs on the stack of an aligned
+// 64 KiB bundle in the kernel region. `current_stack()` finds its head by masking the stack pointer. Hosted tests have
+// ordinary stacks, so there the head is a thread-local, created on first use.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace umk {
+
+class Task;
+
+inline constexpr size_t kKernelStackBundleBytes = 64 * 1024;
+
+struct KernelStackHead {
+  static constexpr uint64_t kMagic = 0x6b6d752d6b636174;  // "tack-umk"
+
+  uint64_t magic = kMagic;
+  /// The Syscall User Dispatch selector of the host thread that runs on this stack now; the host-call stub opens it around
+  /// each host call. Assembly knows this offset (8).
+  volatile uint8_t* selector = nullptr;
+  /// The futex word that the context sleeps on: 0 while it should sleep, 1 when it was woken (sync/park.h).
+  std::atomic<uint32_t> wake_word{0};
+  /// Why an interruptible sleep must end: bits of sync::Interrupt.
+  std::atomic<uint32_t> interrupts{0};
+  /// The guest task whose stack this is; null for kernel threads.
+  Task* task = nullptr;
+  /// How many locks are held, and their ranks, for the run-time order checker (sync/lock_rank.h).
+  uint32_t held_locks = 0;
+  uint8_t held_ranks[12] = {};
+};
+static_assert(offsetof(KernelStackHead, selector) == 8);
+
+#if defined(UMK_HOSTED)
+KernelStackHead& current_stack();
+#else
+inline KernelStackHead& current_stack() {
+  return *reinterpret_cast<KernelStackHead*>(reinterpret_cast<uintptr_t>(__builtin_frame_address(0)) & ~(kKernelStackBundleBytes - 1));
+}
+#endif
+
+}  // namespace umk

@@ -1,0 +1,64 @@
+// Kernel: the object that everything hangs from. One per machine; hosted tests make several. It lives in the kernel region.
+#pragma once
+
+#include <atomic>
+
+#include "core/kernel/guest/engine.h"
+#include "core/kernel/task/task_list.h"
+
+namespace umk {
+
+namespace vfs {
+class Vfs;  // filesystem types, mounts, dentry cache (vfs/vfs.h)
+}
+namespace device {
+class DeviceRegistry;
+}
+namespace tty {
+class TtyRegistry;
+}
+namespace mm {
+class CacheWindow;
+}
+namespace time {
+class TimerQueue;
+}
+
+/// What the command line decided, as the core needs it.
+struct BootOptions {
+  uint64_t memory_bytes = 0;
+  unsigned cpus = 1;
+  bool quiet = false;
+};
+
+/// Counters shown in /proc/umk; leak tests compare them before and after.
+struct Counters {
+  std::atomic<uint64_t> calls{0}, trapped_calls{0}, patched_sites{0}, refused_sites{0};
+  std::atomic<uint64_t> unimplemented[512] = {};
+  std::atomic<int64_t> tasks{0}, processes{0}, open_files{0}, inodes{0}, dentries{0}, mounts{0}, address_spaces{0}, areas{0}, kernel_stacks{0}, vessels{0};
+};
+
+/// How the machine is to end: set once, then the monitor acts.
+enum class PowerAction : uint32_t { None, Halt, PowerOff, Restart };
+
+class Kernel {
+ public:
+  Kernel(guest::Engine& engine, const BootOptions& options) : engine(engine), options(options) {}
+
+  guest::Engine& engine;
+  const BootOptions options;
+  Counters counters;
+  TaskList tasks;
+
+  // Parts of layers above, made by init/ in this order.
+  mm::CacheWindow* cache_window = nullptr;
+  time::TimerQueue* timers = nullptr;
+  vfs::Vfs* vfs = nullptr;
+  device::DeviceRegistry* devices = nullptr;
+  tty::TtyRegistry* ttys = nullptr;
+
+  std::atomic<PowerAction> power_action{PowerAction::None};
+  std::atomic<int> exit_code{0};  // /proc/exitcode
+};
+
+}  // namespace umk

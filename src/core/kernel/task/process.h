@@ -1,0 +1,113 @@
+// Process (thread group), process group, session: the family of tasks. credentials(7), setpgid(2), setsid(2).
+#pragma once
+
+#include <array>
+#include <atomic>
+
+#include "core/base/list.h"
+#include "core/base/make.h"
+#include "core/kernel/guest/engine.h"
+#include "core/kernel/security/resource_limits.h"
+#include "core/kernel/task/signal_queue.h"
+#include "core/sync/wait_queue.h"
+
+namespace umk::mm {
+class AddressSpace;
+}
+namespace umk::tty {
+class Tty;
+}
+
+namespace umk {
+
+class Kernel;
+class Task;
+class Process;
+struct TaskListTag;
+struct SiblingTag;
+struct GroupTag;
+struct SessionTag;
+
+using ProcessId = int32_t;
+using ThreadId = int32_t;
+
+/// A session: process groups that share a controlling terminal.
+class Session : public RefCounted {
+ public:
+  explicit Session(ProcessId id) : id_(id) {}
+  ProcessId id() const { return id_; }
+
+  // Guarded by the TaskList lock.
+  Process* leader = nullptr;
+  /// The controlling terminal; the tty holds no reference back but its session id and foreground group (tty/job_control).
+  RefPtr<RefCounted> controlling_tty;
+
+ private:
+  ProcessId id_;
+};
+
+/// A process group: the unit of job control and of kill(-pgid).
+class ProcessGroup : public RefCounted {
+ public:
+  ProcessGroup(ProcessId id, RefPtr<Session> session) : id_(id), session_(std::move(session)) {}
+  ProcessId id() const { return id_; }
+  Session& session() const { return *session_; }
+  /// Members, guarded by the TaskList lock.
+  List<Process, GroupTag> members;
+
+ private:
+  ProcessId id_;
+  RefPtr<Session> session_;
+};
+
+class Process : public RefCounted, public ListHook<SiblingTag>, public ListHook<GroupTag> {
+ public:
+  Process(Kernel& kernel, ProcessId pid);
+  ~Process() override;
+  Kernel& kernel() const { return kernel_; }
+  ProcessId pid() const { return pid_; }
+
+  // --- guarded by the TaskList lock
+  Process* parent = nullptr;               // null for init only
+  List<Process, SiblingTag> children;
+  List<Task, TaskListTag> tasks;           // live threads, leader first while it lives
+  RefPtr<ProcessGroup> group;
+  RefPtr<Session> session;
+  bool is_zombie = false;                  // all threads are gone, the status waits
+  bool has_execed = false;                 // setpgid of a child fails with EACCES afterwards
+  bool is_child_subreaper = false;
+  int exit_status = 0;                     // as wait4(2) encodes it
+  int exit_signal = 17;                    // sent to the parent on exit; 0 none
+  /// A change that waitid has not reported yet: 0, or a CLD_STOPPED / CLD_CONTINUED code, with its status.
+  int unreported_change = 0;
+  int stop_signal = 0;
+  RefPtr<Task> leader;                     // kept until reaped: the zombie's identity
+  uint32_t live_threads = 0;
+  guest::Usage dead_threads_usage, children_usage;
+
+  /// Where wait4 of this process's threads sleep: woken when a child changes state. Used with the TaskList lock.
+  WaitQueue child_events;
+
+  // --- guarded by signal_mutex
+  Mutex signal_mutex{LockRank::Signals};
+  SignalQueue pending;                     // signals for the process as a whole
+  RefPtr<SignalHandlers> handlers;         // shared with CLONE_SIGHAND
+  bool is_stopped = false;                 // job control: all threads stop at their next kernel exit
+  bool group_exiting = false;              // exit_group or fatal signal: every thread exits with group_exit_status
+  int group_exit_status = 0;
+  Task* exec_task = nullptr;               // the thread that execs while the others are being killed
+  /// signalfd and sigtimedwait sleepers.
+  WaitQueue signal_events;
+  /// Woken when the process continues after a stop or is killed.
+  WaitQueue continue_events;
+
+  ResourceLimits limits;                   // has its own lock
+  std::atomic<bool> is_dumpable{true};
+  std::atomic<int> oom_score_adjustment{0};
+
+ private:
+  Kernel& kernel_;
+  ProcessId pid_;
+};
+
+}  // namespace umk

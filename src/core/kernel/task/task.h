@@ -1,0 +1,98 @@
+// Task: one thread of a guest. Process: a thread group, what guests call a process.
+//
+// Life of a task: created by clone (task/clone.cpp) inside a kernel-stack bundle of the engine; runs; exits (task/exit.cpp): it drops what it
+// holds, and when it was the last thread its Process becomes a zombie until the parent waits for it (task/wait.cpp). The Task object is freed when
+// both its host context has left the kernel stack and the last reference is gone.
+//
+// Locks, in order: TaskList (pid table, family, groups; one per kernel), Process::mutex, Process::signal_mutex.
+#pragma once
+
+#include <atomic>
+
+#include "core/host/kernel_stack.h"
+#include "core/kernel/guest/engine.h"
+#include "core/kernel/security/credentials.h"
+#include "core/kernel/task/process.h"
+#include "core/kernel/task/signal_queue.h"
+#include "core/kernel/vfs/caller.h"
+#include "core/kernel/vfs/fd_table.h"
+
+namespace umk {
+
+class Kernel;
+
+struct TaskListTag;
+
+class Task : public RefCounted, public ListHook<TaskListTag> {
+ public:
+  Kernel& kernel() const { return kernel_; }
+  Process& process() const { return *process_; }
+  ThreadId tid() const { return tid_; }
+  bool is_leader() const { return tid_ == process_->pid(); }
+  KernelStackHead& stack() const { return stack_; }
+  /// The guest's registers as of its entry to the kernel; only the task itself uses them (or a tracer while it is stopped).
+  Registers& registers() const;
+
+  /// The current task; panics on a kernel thread.
+  static Task& current() {
+    CHECK(current_stack().task, "a kernel thread has no current task");
+    return *current_stack().task;
+  }
+  static Task* current_or_null() { return current_stack().task; }
+
+  // What it shares with others (clone flags decide). Changed by the task itself only; others read under the process mutex.
+  vfs::FdTable& fds() const { return *fds_; }
+  vfs::FsContext& fs() const { return *fs_; }
+  mm::AddressSpace& address_space() const { return *address_space_; }
+  const Credentials& credentials() const { return *credentials_; }
+  RefPtr<const Credentials> credentials_ref();
+  void set_credentials(RefPtr<const Credentials> credentials);
+  vfs::Caller caller() const;
+
+  // Signals: see signals.h for sending and signal_delivery.h for delivery.
+  SignalSet blocked() const { return blocked_; }
+
+  /// The command name: 15 characters and NUL; PR_SET_NAME, /proc/PID/comm.
+  char name[16] = {};
+
+  // --- used by task/*.cpp and proc; grouped by what guards them.
+  // Owned by the task itself:
+  uint64_t clear_child_tid = 0;       // set_tid_address(2)
+  uint64_t robust_list_head = 0;      // get_robust_list(2)
+  uint64_t alternate_stack_base = 0, alternate_stack_size = 0;
+  uint32_t alternate_stack_flags = 2;  // SS_DISABLE
+  SignalSet blocked_;
+  SignalSet saved_blocked_;           // sigsuspend, ppoll: what to restore after delivery
+  bool restore_blocked_ = false;
+  int exit_signal = 0;                // sent to the parent when the thread group ends
+  int parent_death_signal = 0;
+  bool no_new_privileges = false;
+  uint64_t start_time_ns = 0;         // boottime clock
+  uint64_t timer_slack_ns = 50'000;
+  // restart_syscall(2): continues an interrupted sleep.
+  Result<int64_t> (*restart_function)(Task&) = nullptr;
+  uint64_t restart_data[4] = {};
+  // Guarded by the process's signal mutex:
+  SignalQueue pending;
+  // Atomics:
+  std::atomic<int> nice{0};
+  std::atomic<bool> exiting{false};
+  /// What it is doing, for /proc: R S D T Z.
+  std::atomic<char> state{'R'};
+
+  Task(Kernel& kernel, KernelStackHead& stack, ThreadId tid, RefPtr<Process> process);
+  ~Task() override;
+
+  RefPtr<vfs::FdTable> fds_;
+  RefPtr<vfs::FsContext> fs_;
+  RefPtr<mm::AddressSpace> address_space_;
+  RefPtr<const Credentials> credentials_;
+  RefPtr<Process> process_;
+
+ private:
+  Kernel& kernel_;
+  KernelStackHead& stack_;
+  ThreadId tid_;
+};
+
+}  // namespace umk

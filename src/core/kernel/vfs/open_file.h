@@ -1,0 +1,108 @@
+// OpenFile: an open file description (open(2)): what descriptors, of one process or of many, refer to.
+//
+// It holds the position and the status flags; the path by which it was opened when there is one. Derived classes implement pipes, terminals,
+// sockets, event files and so on; files of filesystems use InodeFile, which calls the inode.
+#pragma once
+
+#include <atomic>
+
+#include "core/kernel/vfs/inode.h"
+#include "core/kernel/vfs/path.h"
+#include "core/kernel/vfs/poll.h"
+
+namespace umk {
+class Task;
+}
+
+namespace umk::vfs {
+
+/// Flags of open(2) on x86-64.
+namespace open_flags {
+inline constexpr uint32_t kAccessMask = 03, kReadOnly = 0, kWriteOnly = 01, kReadWrite = 02;
+inline constexpr uint32_t kCreate = 0100, kExclusive = 0200, kNoControllingTty = 0400, kTruncate = 01000, kAppend = 02000, kNonBlock = 04000;
+inline constexpr uint32_t kDataSync = 010000, kAsync = 020000, kDirect = 040000, kLargeFile = 0100000, kDirectory = 0200000, kNoFollow = 0400000;
+inline constexpr uint32_t kNoAccessTime = 01000000, kCloseOnExec = 02000000, kSync = 04010000, kPath = 010000000, kTemporary = 020200000;
+/// What F_SETFL may change.
+inline constexpr uint32_t kChangeable = kAppend | kNonBlock | kAsync | kDirect | kNoAccessTime;
+}  // namespace open_flags
+
+class OpenFile : public RefCounted {
+ public:
+  Inode& inode() const { return *inode_; }
+  RefPtr<Inode> inode_ref() const { return inode_; }
+  /// Where it was opened; empty for pipes, sockets and anonymous files.
+  const Path& path() const { return path_; }
+  void set_path(Path path) { path_ = std::move(path); }
+
+  uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
+  void set_status_flags(uint32_t flags);
+  bool is_readable() const { return access_mode() != open_flags::kWriteOnly && !is_path_only(); }
+  bool is_writable() const { return access_mode() != open_flags::kReadOnly && !is_path_only(); }
+  bool is_path_only() const { return flags() & open_flags::kPath; }
+  bool is_nonblocking() const { return flags() & open_flags::kNonBlock; }
+
+  /// read(2), write(2): at and after the shared position for seekable files. Permission by access mode was checked.
+  /// Blocking calls fail with ERESTARTSYS when interrupted and EAGAIN when non-blocking.
+  Result<size_t> read(UserOutBuffer& buffer);
+  Result<size_t> write(UserInBuffer& buffer);
+
+  /// True when lseek, pread and pwrite work (else ESPIPE).
+  virtual bool is_seekable() const { return false; }
+  /// pread(2) for seekable files; read for streams, which ignore the offset.
+  virtual Result<size_t> read_at(uint64_t offset, UserOutBuffer& buffer);
+  virtual Result<size_t> write_at(uint64_t& offset, UserInBuffer& buffer, bool append);
+  /// lseek(2). `whence`: 0 set, 1 current, 2 end, 3 data, 4 hole.
+  virtual Result<uint64_t> seek(int64_t offset, int whence);
+  /// Present readiness; registers with `table` first when it is not null.
+  virtual uint32_t poll(PollTable* table);
+  /// ioctl(2); ENOTTY by default. Generic requests (FIONBIO, FIOCLEX...) are handled before.
+  virtual Result<int64_t> ioctl(Task& task, uint32_t request, uint64_t argument);
+  /// getdents: lists from the shared position.
+  virtual Result<void> list(DirectorySink& sink);
+  virtual Result<void> sync(bool data_only);
+  /// Called for each close(2) of a descriptor that refers to this file (record locks, POSIX semantics), before the reference goes.
+  virtual void on_descriptor_closed(const void* lock_owner);
+  /// What mmap maps; null: ENODEV.
+  virtual mm::PageSource* page_source();
+  /// How /proc/PID/fd shows a file without a path, for example "pipe:[12]"; empty when it has a path.
+  virtual Result<String> describe() { return String{}; }
+  /// Lines of /proc/PID/fdinfo beyond pos, flags, mnt_id and ino.
+  virtual void describe_details(TextSink&) {}
+
+  uint64_t position() const { return position_.load(std::memory_order_relaxed); }
+  void set_position(uint64_t position) { position_.store(position, std::memory_order_relaxed); }
+
+  /// Who gets SIGIO: fcntl F_SETOWN (0 none, >0 pid, <0 process group) and F_SETSIG.
+  std::atomic<int32_t> async_owner{0};
+  std::atomic<int32_t> async_signal{0};
+
+ protected:
+  OpenFile(RefPtr<Inode> inode, uint32_t flags) : inode_(std::move(inode)), flags_(flags) {}
+  ~OpenFile() override;
+
+  /// Serialises reads and writes that move the position, as Linux does for regular files and directories.
+  Mutex position_mutex_{LockRank::OpenFile};
+
+ private:
+  uint32_t access_mode() const { return flags() & open_flags::kAccessMask; }
+
+  RefPtr<Inode> inode_;
+  Path path_;
+  std::atomic<uint32_t> flags_;
+  std::atomic<uint64_t> position_{0};
+};
+
+/// The open file of a regular file or directory: everything is the inode's.
+class InodeFile : public OpenFile {
+ public:
+  InodeFile(RefPtr<Inode> inode, uint32_t flags) : OpenFile(std::move(inode), flags) {}
+  bool is_seekable() const override { return true; }
+  Result<size_t> read_at(uint64_t offset, UserOutBuffer& buffer) override;
+  Result<size_t> write_at(uint64_t& offset, UserInBuffer& buffer, bool append) override;
+  uint32_t poll(PollTable*) override { return poll_bits::kAlwaysReady; }
+  Result<void> list(DirectorySink& sink) override;
+  Result<void> sync(bool data_only) override;
+  mm::PageSource* page_source() override;
+};
+
+}  // namespace umk::vfs

@@ -1,0 +1,36 @@
+// Lock ranks: the order in which locks may be taken. A thread takes locks walking down this list only (a later one while
+// holding an earlier one); the checker panics otherwise in hosted tests. docs/lock-order.md explains each edge.
+#pragma once
+
+#include <cstdint>
+
+namespace umk::sync {
+
+enum class LockRank : uint8_t {
+  None,            // never nests with others, or is checked by hand
+  Session,         // sessions, controlling terminals
+  Tty,             // a terminal's state
+  TaskList,        // pid table, parents and children, process groups
+  Process,         // a thread group: shared signal state, limits, timers
+  Signals,         // signal handlers and pending queues of a process and its tasks
+  FdTable,         // a descriptor table
+  Mounts,          // the mount tree
+  Rename,          // directory renames across directories
+  Directory,       // a directory inode's entries (parents before children)
+  Inode,           // an inode's metadata
+  FileLocks,       // record locks and leases
+  OpenFile,        // an open file's position
+  Socket,          // a socket (ordered by address when two are taken)
+  Pipe,            // a pipe buffer
+  Epoll,           // an epoll instance
+  AddressSpace,    // areas of an address space
+  PageStore,       // pages of one file
+  Futex,           // a futex bucket
+  Dentry,          // dentry cache buckets
+  Timers,          // timer queue
+  WaitQueue,       // a queue of sleepers
+  Memory,          // heap and page allocator
+  Log,             // the kernel log
+};
+
+}  // namespace umk::sync

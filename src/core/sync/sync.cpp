@@ -1,0 +1,146 @@
+
+#include "core/abi/errno.h"
+#include "core/host/calls.h"
+#include "core/sync/mutex.h"
+#include "core/sync/park.h"
+#include "core/sync/wait_queue.h"
+
+namespace umk::sync {
+
+namespace {
+constexpr int kSpins = 60;
+}
+
+bool Mutex::try_lock() {
+  uint32_t free = 0;
+  if (!word_.compare_exchange_strong(free, 1, std::memory_order_acquire, std::memory_order_relaxed)) return false;
+  note_acquired();
+  return true;
+}
+
+void Mutex::lock_slowly() {
+  for (int i = 0; i < kSpins; ++i) {
+    uint32_t free = 0;
+    if (word_.load(std::memory_order_relaxed) == 0 &&
+        word_.compare_exchange_weak(free, 1, std::memory_order_acquire, std::memory_order_relaxed))
+      return;
+    __builtin_ia32_pause();
+  }
+  while (word_.exchange(2, std::memory_order_acquire) != 0) host::futex_wait(&word_, 2);
+}
+
+void Mutex::wake_one() { host::futex_wake(&word_, 1); }
+
+#if defined(UMK_HOSTED)
+void Mutex::note_acquired() {
+  KernelStackHead& self = current_stack();
+  if (rank_ != LockRank::None)
+    for (uint32_t i = 0; i < self.held_locks; ++i)
+      CHECK(self.held_ranks[i] <= static_cast<uint8_t>(rank_), "a lock of lower rank is taken while one of higher rank is held");
+  CHECK(self.held_locks < sizeof self.held_ranks, "too many locks are held at once");
+  self.held_ranks[self.held_locks++] = static_cast<uint8_t>(rank_);
+}
+
+void Mutex::note_released() {
+  KernelStackHead& self = current_stack();
+  for (uint32_t i = self.held_locks; i-- > 0;) {
+    if (self.held_ranks[i] != static_cast<uint8_t>(rank_)) continue;
+    for (uint32_t j = i; j + 1 < self.held_locks; ++j) self.held_ranks[j] = self.held_ranks[j + 1];
+    --self.held_locks;
+    return;
+  }
+  CHECK(false, "a lock that is not held is released");
+}
+#endif
+
+Deadline Deadline::after_ns(uint64_t duration_ns) {
+  const uint64_t now = host::now_ns(host::Clock::Monotonic);
+  return {duration_ns > UINT64_MAX - now ? UINT64_MAX : now + duration_ns};
+}
+
+bool Deadline::has_passed() const { return !is_never() && host::now_ns(host::Clock::Monotonic) >= monotonic_ns; }
+
+void prepare_to_park() { current_stack().wake_word.store(0, std::memory_order_seq_cst); }
+
+Result<void> park(Sleep sleep, Deadline deadline) {
+  KernelStackHead& self = current_stack();
+  const uint32_t admitted = static_cast<uint32_t>(sleep);
+  for (;;) {
+    // An interrupter sets its bit before it sets the word, so a clear word here means that any bit set later also wakes us.
+    if (self.interrupts.load(std::memory_order_seq_cst) & admitted) return error(ERESTARTSYS);
+    if (self.wake_word.load(std::memory_order_acquire) != 0) return {};
+    if (host::futex_wait(&self.wake_word, 0, deadline.monotonic_ns) == -ETIMEDOUT) return error(ETIMEDOUT);
+  }
+}
+
+void unpark(KernelStackHead& context) {
+  if (context.wake_word.exchange(1, std::memory_order_seq_cst) == 0) host::futex_wake(&context.wake_word, 1);
+}
+
+bool interrupt_context(KernelStackHead& context, uint32_t bits) {
+  const uint32_t before = context.interrupts.fetch_or(bits, std::memory_order_seq_cst);
+  unpark(context);
+  return (before & bits) == 0;
+}
+
+bool ContextWaiter::on_wake(uint32_t) {
+  woken_.store(true, std::memory_order_release);
+  unpark(context_);
+  return true;
+}
+
+Result<void> WaitQueue::wait(Mutex& mutex, Sleep sleep, Deadline deadline, bool exclusive) {
+  ContextWaiter waiter(exclusive);
+  prepare_to_park();
+  add(waiter);
+  mutex.unlock();
+  Result<void> outcome = park(sleep, deadline);
+  remove(waiter);
+  // A wake-up that was meant for one waiter must not be lost with a waiter that gives up.
+  if (!outcome.ok() && exclusive && waiter.was_woken()) wake();
+  mutex.lock();
+  return outcome;
+}
+
+bool WaitQueue::has_waiters() const {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return count_.load(std::memory_order_relaxed) != 0;
+}
+
+void WaitQueue::add(Waiter& waiter) {
+  MutexLock lock(mutex_);
+  waiter.queue_ = this;
+  if (waiter.exclusive_) {
+    waiters_.push_back(waiter);
+  } else {
+    waiters_.push_front(waiter);
+  }
+  count_.fetch_add(1, std::memory_order_seq_cst);
+}
+
+void WaitQueue::remove(Waiter& waiter) {
+  MutexLock lock(mutex_);
+  if (waiter.queue_ != this) return;
+  waiter.unlink();
+  waiter.queue_ = nullptr;
+  count_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void WaitQueue::wake(uint32_t events) {
+  if (!has_waiters()) return;
+  MutexLock lock(mutex_);
+  wake_locked(events, false);
+}
+
+void WaitQueue::wake_all(uint32_t events) {
+  if (!has_waiters()) return;
+  MutexLock lock(mutex_);
+  wake_locked(events, true);
+}
+
+void WaitQueue::wake_locked(uint32_t events, bool all) {
+  for (Waiter& waiter : waiters_)
+    if (waiter.on_wake(events) && waiter.is_exclusive() && !all) return;
+}
+
+}  // namespace umk::sync
