@@ -8,6 +8,7 @@ namespace umk::sync {
 
 enum class LockRank : uint8_t {
   None,            // never nests with others, or is checked by hand
+  Epoll,           // an epoll instance: it polls files, so it comes before whatever they lock
   Session,         // sessions, controlling terminals
   Tty,             // a terminal's state
   TaskList,        // pid table, parents and children, process groups
@@ -22,13 +23,13 @@ enum class LockRank : uint8_t {
   OpenFile,        // an open file's position
   Socket,          // a socket (ordered by address when two are taken)
   Pipe,            // a pipe buffer
-  Epoll,           // an epoll instance
   AddressSpace,    // areas of an address space
   PageStore,       // pages of one file
   Futex,           // a futex bucket
   Dentry,          // dentry cache buckets
   Timers,          // timer queue
   WaitQueue,       // a queue of sleepers
+  EpollReady,      // an epoll instance's ready list, filled by wake-ups
   Memory,          // heap and page allocator
   Log,             // the kernel log
 };

@@ -42,9 +42,10 @@ void prepare_to_park();
 /// Sleeps until woken. Fails with ERESTARTSYS when an interrupt that `sleep` admits is set (also when it was before), with
 /// ETIMEDOUT at the deadline. May return early without reason: callers recheck their condition.
 Result<void> park(Sleep sleep, Deadline deadline = Deadline::never());
-/// Wakes the context whose stack head is given.
-void unpark(KernelStackHead& context);
-/// Sets interrupt bits of a context and wakes it if it sleeps. Returns true when none of the bits was set before.
+/// Wakes the context whose stack head is given. Returns whether it was parked or about to park.
+bool unpark(KernelStackHead& context);
+/// Sets interrupt bits of a context and wakes it if it sleeps. Returns true when the engine must kick it as well: it had no
+/// interrupt before and may be in user mode.
 bool interrupt_context(KernelStackHead& context, uint32_t bits);
 
 }  // namespace umk::sync

@@ -65,27 +65,50 @@ void prepare_to_park() { current_stack().wake_word.store(0, std::memory_order_se
 Result<void> park(Sleep sleep, Deadline deadline) {
   KernelStackHead& self = current_stack();
   const uint32_t admitted = static_cast<uint32_t>(sleep);
+  Result<void> outcome;
   for (;;) {
     // An interrupter sets its bit before it sets the word, so a clear word here means that any bit set later also wakes us.
-    if (self.interrupts.load(std::memory_order_seq_cst) & admitted) return error(ERESTARTSYS);
-    if (self.wake_word.load(std::memory_order_acquire) != 0) return {};
-    if (host::futex_wait(&self.wake_word, 0, deadline.monotonic_ns) == -ETIMEDOUT) return error(ETIMEDOUT);
+    if (self.interrupts.load(std::memory_order_seq_cst) & admitted) {
+      outcome = error(ERESTARTSYS);
+      break;
+    }
+    if (self.wake_word.load(std::memory_order_acquire) != 0) break;
+    if (host::futex_wait(&self.wake_word, 0, deadline.monotonic_ns) == -ETIMEDOUT) {
+      outcome = error(ETIMEDOUT);
+      break;
+    }
   }
+  self.wake_word.store(1, std::memory_order_relaxed);
+  return outcome;
 }
 
-void unpark(KernelStackHead& context) {
-  if (context.wake_word.exchange(1, std::memory_order_seq_cst) == 0) host::futex_wake(&context.wake_word, 1);
+bool unpark(KernelStackHead& context) {
+  if (context.wake_word.exchange(1, std::memory_order_seq_cst) != 0) return false;
+  host::futex_wake(&context.wake_word, 1);
+  return true;
 }
 
 bool interrupt_context(KernelStackHead& context, uint32_t bits) {
   const uint32_t before = context.interrupts.fetch_or(bits, std::memory_order_seq_cst);
-  unpark(context);
-  return (before & bits) == 0;
+  const bool was_parked = unpark(context);
+  return before == 0 && !was_parked;
 }
 
-bool ContextWaiter::on_wake(uint32_t) {
+void WakeBatch::add(KernelStackHead& context) {
+  if (context.wake_word.exchange(1, std::memory_order_seq_cst) != 0) return;
+  if (count_ == kCapacity) flush();
+  words_[count_++] = &context.wake_word;
+}
+
+void WakeBatch::flush() {
+  // A context may have gone on and even ended since it was marked; a wake-up of a word that is no longer slept on is harmless.
+  for (size_t i = 0; i < count_; ++i) host::futex_wake(words_[i], 1);
+  count_ = 0;
+}
+
+bool ContextWaiter::on_wake(uint32_t, WakeBatch& batch) {
   woken_.store(true, std::memory_order_release);
-  unpark(context_);
+  batch.add(context_);
   return true;
 }
 
@@ -109,7 +132,7 @@ bool WaitQueue::has_waiters() const {
 
 void WaitQueue::add(Waiter& waiter) {
   MutexLock lock(mutex_);
-  waiter.queue_ = this;
+  waiter.queue_.store(this, std::memory_order_relaxed);
   if (waiter.exclusive_) {
     waiters_.push_back(waiter);
   } else {
@@ -119,28 +142,49 @@ void WaitQueue::add(Waiter& waiter) {
 }
 
 void WaitQueue::remove(Waiter& waiter) {
+  // A one-shot waiter that was woken is off already, and its waker has finished with it.
+  if (waiter.queue_.load(std::memory_order_acquire) != this) return;
   MutexLock lock(mutex_);
-  if (waiter.queue_ != this) return;
+  if (waiter.queue_.load(std::memory_order_relaxed) != this) return;
   waiter.unlink();
-  waiter.queue_ = nullptr;
+  waiter.queue_.store(nullptr, std::memory_order_relaxed);
   count_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void WaitQueue::wake(uint32_t events) {
   if (!has_waiters()) return;
+  WakeBatch batch;
   MutexLock lock(mutex_);
-  wake_locked(events, false);
+  wake_locked(events, false, batch);
 }
 
 void WaitQueue::wake_all(uint32_t events) {
   if (!has_waiters()) return;
+  WakeBatch batch;
   MutexLock lock(mutex_);
-  wake_locked(events, true);
+  wake_locked(events, true, batch);
 }
 
-void WaitQueue::wake_locked(uint32_t events, bool all) {
-  for (Waiter& waiter : waiters_)
-    if (waiter.on_wake(events) && waiter.is_exclusive() && !all) return;
+void WaitQueue::wake(uint32_t events, WakeBatch& batch) {
+  if (!has_waiters()) return;
+  MutexLock lock(mutex_);
+  wake_locked(events, false, batch);
+}
+
+void WaitQueue::wake_locked(uint32_t events, bool all, WakeBatch& batch) {
+  for (auto next = waiters_.begin(); next != waiters_.end();) {
+    Waiter& waiter = *next++;
+    const bool stop_here = waiter.exclusive_ && !all;
+    const bool one_shot = waiter.one_shot_;
+    const bool consumed = waiter.on_wake(events, batch);
+    if (one_shot) {
+      waiter.unlink();
+      count_.fetch_sub(1, std::memory_order_relaxed);
+      // From here on its owner may destroy it.
+      waiter.queue_.store(nullptr, std::memory_order_release);
+    }
+    if (consumed && stop_here) return;
+  }
 }
 
 }  // namespace umk::sync

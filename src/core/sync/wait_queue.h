@@ -12,30 +12,51 @@ namespace umk::sync {
 
 class WaitQueue;
 
+/// Contexts to be woken once the locks of the waker are free: a host wake-up under the queue's lock would let the sleeper run
+/// right into it. Marks a context as woken at once; the host is told when the batch is full or dies.
+class WakeBatch {
+ public:
+  WakeBatch() = default;
+  WakeBatch(const WakeBatch&) = delete;
+  WakeBatch& operator=(const WakeBatch&) = delete;
+  ~WakeBatch() { flush(); }
+  void add(KernelStackHead& context);
+
+ private:
+  void flush();
+
+  static constexpr size_t kCapacity = 16;
+  const void* words_[kCapacity];
+  size_t count_ = 0;
+};
+
 /// Something to be told when a queue wakes. Its owner removes it from the queue before it dies.
 class Waiter : public ListHook<> {
  public:
   /// Called with the queue's lock held: must not take locks that rank above LockRank::WaitQueue except those that
   /// document it (an epoll ready list), nor sleep. `events` are poll bits (or ~0). Returns true when it consumed an
-  /// exclusive wake-up.
-  virtual bool on_wake(uint32_t events) = 0;
+  /// exclusive wake-up. Contexts to be woken go to `batch`.
+  virtual bool on_wake(uint32_t events, WakeBatch& batch) = 0;
   bool is_exclusive() const { return exclusive_; }
 
  protected:
-  explicit Waiter(bool exclusive = false) : exclusive_(exclusive) {}
+  enum class Life { Lasting, OneShot };
+  /// A one-shot waiter is taken off its queue by the first wake-up, which spares its owner the lock in remove().
+  explicit Waiter(bool exclusive = false, Life life = Life::Lasting) : exclusive_(exclusive), one_shot_(life == Life::OneShot) {}
   ~Waiter() = default;
 
  private:
   friend class WaitQueue;
-  WaitQueue* queue_ = nullptr;
+  std::atomic<WaitQueue*> queue_{nullptr};
   bool exclusive_;
+  bool one_shot_;
 };
 
 /// Wakes the kernel context that made it.
 class ContextWaiter : public Waiter {
  public:
-  explicit ContextWaiter(bool exclusive = false) : Waiter(exclusive), context_(current_stack()) {}
-  bool on_wake(uint32_t events) override;
+  explicit ContextWaiter(bool exclusive = false) : Waiter(exclusive, Life::OneShot), context_(current_stack()) {}
+  bool on_wake(uint32_t events, WakeBatch& batch) override;
   bool was_woken() const { return woken_.load(std::memory_order_acquire); }
 
  private:
@@ -58,6 +79,8 @@ class WaitQueue {
   /// Wakes all non-exclusive waiters and one exclusive waiter.
   void wake(uint32_t events = ~0u);
   void wake_all(uint32_t events = ~0u);
+  /// As wake(), for a waker that itself runs in on_wake().
+  void wake(uint32_t events, WakeBatch& batch);
   /// True when somebody may wait; a hint that costs no lock. Callers changed the condition before (a full fence is inside).
   bool has_waiters() const;
 
@@ -66,7 +89,7 @@ class WaitQueue {
   void remove(Waiter& waiter);
 
  private:
-  void wake_locked(uint32_t events, bool all) REQUIRES(mutex_);
+  void wake_locked(uint32_t events, bool all, WakeBatch& batch) REQUIRES(mutex_);
 
   Mutex mutex_{LockRank::WaitQueue};
   std::atomic<uint32_t> count_{0};

@@ -26,8 +26,15 @@ inline constexpr uint32_t kNoAccessTime = 01000000, kCloseOnExec = 02000000, kSy
 inline constexpr uint32_t kChangeable = kAppend | kNonBlock | kAsync | kDirect | kNoAccessTime;
 }  // namespace open_flags
 
+class EpollWatchers;  // epoll items that watch a file (epoll.h)
+
+/// What calls that serve one kind of file alone (sockets, pipes, event files) ask before they cast.
+enum class FileKind : uint8_t { Other, Pipe, Socket, Epoll, Event, Timer, Signal, Inotify };
+
 class OpenFile : public RefCounted {
  public:
+  virtual FileKind kind() const { return FileKind::Other; }
+
   Inode& inode() const { return *inode_; }
   RefPtr<Inode> inode_ref() const { return inode_; }
   /// Where it was opened; empty for pipes, sockets and anonymous files.
@@ -76,7 +83,13 @@ class OpenFile : public RefCounted {
   std::atomic<int32_t> async_owner{0};
   std::atomic<int32_t> async_signal{0};
 
+  /// Epoll instances that watch this file; null until the first. They hold no reference: the last one of the file takes it out of them.
+  std::atomic<EpollWatchers*> epoll_watchers{nullptr};
+
  protected:
+  /// Leaves epoll instances while the derived object is still whole, then deletes. Overriders call it last.
+  void last_reference_dropped() override;
+
   OpenFile(RefPtr<Inode> inode, uint32_t flags) : inode_(std::move(inode)), flags_(flags) {}
   ~OpenFile() override;
 
