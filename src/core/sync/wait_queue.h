@@ -43,7 +43,7 @@ class Waiter : public ListHook<> {
   enum class Life { Lasting, OneShot };
   /// A one-shot waiter is taken off its queue by the first wake-up, which spares its owner the lock in remove().
   explicit Waiter(bool exclusive = false, Life life = Life::Lasting) : exclusive_(exclusive), one_shot_(life == Life::OneShot) {}
-  ~Waiter() = default;
+  virtual ~Waiter() = default;
 
  private:
   friend class WaitQueue;
@@ -53,7 +53,7 @@ class Waiter : public ListHook<> {
 };
 
 /// Wakes the kernel context that made it.
-class ContextWaiter : public Waiter {
+class ContextWaiter final : public Waiter {
  public:
   explicit ContextWaiter(bool exclusive = false) : Waiter(exclusive, Life::OneShot), context_(current_stack()) {}
   bool on_wake(uint32_t events, WakeBatch& batch) override;
