@@ -8,16 +8,13 @@
 #include "core/base/make.h"
 #include "core/kernel/guest/engine.h"
 #include "core/kernel/security/resource_limits.h"
+#include "core/kernel/task/controlling_terminal.h"
 #include "core/kernel/task/signal_queue.h"
 #include "core/sync/wait_queue.h"
 
 namespace umk::mm {
 class AddressSpace;
 }
-namespace umk::tty {
-class Tty;
-}
-
 namespace umk {
 
 class Kernel;
@@ -39,8 +36,7 @@ class Session : public RefCounted {
 
   // Guarded by the TaskList lock.
   Process* leader = nullptr;
-  /// The controlling terminal; the tty holds no reference back but its session id and foreground group (tty/job_control).
-  RefPtr<RefCounted> controlling_tty;
+  RefPtr<ControllingTerminal> controlling_tty;
 
  private:
   ProcessId id_;
@@ -76,6 +72,7 @@ class Process : public RefCounted, public ListHook<SiblingTag>, public ListHook<
   bool is_zombie = false;                  // all threads are gone, the status waits
   bool has_execed = false;                 // setpgid of a child fails with EACCES afterwards
   bool is_child_subreaper = false;
+  bool has_left_terminal = false;          // TIOCNOTTY of a process that is not the leader; inherited by fork, cleared by setsid
   int exit_status = 0;                     // as wait4(2) encodes it
   int exit_signal = 17;                    // sent to the parent on exit; 0 none
   /// A change that waitid has not reported yet: 0, or a CLD_STOPPED / CLD_CONTINUED code, with its status.
