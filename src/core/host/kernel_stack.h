@@ -22,12 +22,14 @@ struct KernelStackHead {
   /// The Syscall User Dispatch selector of the host thread that runs on this stack now; the host-call stub opens it around
   /// each host call. Assembly knows this offset (8).
   volatile uint8_t* selector = nullptr;
-  /// The futex word that the context sleeps on: 0 while it should sleep, 1 when it was woken (sync/park.h).
-  std::atomic<uint32_t> wake_word{0};
+  /// The futex word that the context sleeps on: 0 from prepare_to_park to the end of park, else 1 (sync/park.h).
+  std::atomic<uint32_t> wake_word{1};
   /// Why an interruptible sleep must end: bits of sync::Interrupt.
   std::atomic<uint32_t> interrupts{0};
   /// The guest task whose stack this is; null for kernel threads.
   Task* task = nullptr;
+  /// The host vDSO's clock_gettime where this process has it, else null: the host is called then.
+  int (*host_clock)(int clock, void* timespec) = nullptr;
   /// How many locks are held, and their ranks, for the run-time order checker (sync/lock_rank.h).
   uint32_t held_locks = 0;
   uint8_t held_ranks[12] = {};

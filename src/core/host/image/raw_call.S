@@ -1,0 +1,35 @@
+// The one place from which the kernel calls the host.
+//
+// Syscall User Dispatch lets a call of this thread through only while its selector byte is 0 (allow). It is 0 just here,
+// between the two stores; the byte is found through the head of the kernel stack (KernelStackHead::selector, offset 8).
+
+        .text
+        .globl  umk_raw_call
+        .hidden umk_raw_call
+        .type   umk_raw_call, @function
+        // int64_t umk_raw_call(number, a, b, c, d, e, f)
+umk_raw_call:
+        pushq   %rbp
+        movq    %rsp, %rbp
+        pushq   %rbx
+        movq    %rsp, %rbx
+        andq    $-65536, %rbx
+        movq    8(%rbx), %rbx
+        movq    %rdi, %rax
+        movq    %rsi, %rdi
+        movq    %rdx, %rsi
+        movq    %rcx, %rdx
+        movq    %r8, %r10
+        movq    %r9, %r8
+        movq    16(%rbp), %r9
+        movb    $0, (%rbx)
+        .globl  umk_host_call_instruction
+        .hidden umk_host_call_instruction
+umk_host_call_instruction:
+        syscall
+        movb    $1, (%rbx)
+        popq    %rbx
+        popq    %rbp
+        ret
+        .size   umk_raw_call, . - umk_raw_call
+        .section .note.GNU-stack, "", @progbits
