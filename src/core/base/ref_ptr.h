@@ -32,6 +32,9 @@ class RefCounted {
     if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) const_cast<RefCounted*>(this)->last_reference_dropped();
   }
 
+  /// Drops a reference; true when it was the last, in which case the caller must dispose of the object (for chains that would recurse).
+  [[nodiscard]] bool drop_reference_only() const { return references_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
+
   uint32_t reference_count() const { return references_.load(std::memory_order_relaxed); }
 
  protected:

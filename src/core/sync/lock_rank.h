@@ -15,12 +15,13 @@ enum class LockRank : uint8_t {
   Process,         // a thread group: shared signal state, limits, timers
   Signals,         // signal handlers and pending queues of a process and its tasks
   FdTable,         // a descriptor table
+  OpenFile,        // an open file's position: held while the file is read or written at it
+  FileData,        // writers of one file: held while they copy from guest memory, so it is none that a page fault needs
   Mounts,          // the mount tree
   Rename,          // directory renames across directories
   Directory,       // a directory inode's entries (parents before children)
   Inode,           // an inode's metadata
   FileLocks,       // record locks and leases
-  OpenFile,        // an open file's position
   Socket,          // a socket (ordered by address when two are taken)
   Pipe,            // a pipe buffer
   AddressSpace,    // areas of an address space

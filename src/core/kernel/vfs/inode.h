@@ -29,6 +29,7 @@ namespace umk::vfs {
 class Superblock;
 class OpenFile;
 struct Caller;
+struct Path;
 class NotifyMarks;   // inotify watches on an inode (notify.h)
 class FileLockTable;  // flock and record locks (file_locks.h)
 
@@ -136,6 +137,8 @@ class Inode : public RefCounted {
   /// Moves `name` (which is `moved`) to `new_parent` as `new_name`, replacing `replaced` if not null; `exchange` swaps the two. Both directories
   /// are locked, checks of kind and emptiness that need no filesystem knowledge were made.
   virtual Result<void> rename(std::string_view name, Inode& moved, Inode& new_parent, std::string_view new_name, Inode* replaced, bool exchange);
+  /// Makes a file without a name (O_TMPFILE), with a link count of 0.
+  virtual Result<RefPtr<Inode>> create_temporary(const Caller& caller, uint32_t mode);
   /// Lists entries from `position` on (0 is the start; `.` and `..` are emitted by the directory itself) until the sink is full or the
   /// directory ends; returns the position to go on from. `parent_number` is what `..` shall show.
   virtual Result<uint64_t> list(uint64_t position, InodeNumber parent_number, DirectorySink& sink);
@@ -146,10 +149,14 @@ class Inode : public RefCounted {
 
   // Symlinks.
   virtual Result<String> read_link();
-  /// Magic links of /proc: the place that following this link leads to directly; none for ordinary links.
+  /// The target when it lies in memory and stays there as long as the inode lives: saves path walks a copy. Empty: ask read_link.
+  virtual std::string_view link_in_memory() const { return {}; }
+  /// Magic links of /proc: following them leads to magic_target() directly, whatever text read_link() shows.
   virtual bool is_magic_link() const { return false; }
+  virtual Result<Path> magic_target(const Caller& caller);
 
-  /// Makes the open file (opening a device, a FIFO, a proc file...). Permission was checked; `flags` are open(2)'s.
+  /// Makes the open file of a regular file or directory (a proc file may be anything). Permission was checked; `flags` are open(2)'s.
+  /// Devices and FIFOs do not come here: the Vfs gives those to the device registry and to open_fifo.
   /// The default makes a file that calls read_at and write_at below.
   virtual Result<RefPtr<OpenFile>> open(const Caller& caller, uint32_t flags);
 
@@ -163,6 +170,22 @@ class Inode : public RefCounted {
   virtual Result<uint64_t> seek_data_or_hole(uint64_t offset, bool hole);
   /// How the file's pages are mapped; null when it cannot be mapped (ENODEV).
   virtual mm::PageSource* page_source() { return nullptr; }
+
+  /// Seals of memfd_create(2) files, fcntl(2) F_GET_SEALS and F_ADD_SEALS. EINVAL by default.
+  virtual Result<uint32_t> seals();
+  virtual Result<void> add_seals(uint32_t seals);
+
+  // Writers and executions exclude each other: ETXTBSY. A positive count is open files with write permission, a negative one running programs.
+  /// ETXTBSY while the file is being executed. Undone by drop_writer.
+  Result<void> add_writer();
+  void drop_writer() { writers_.fetch_sub(1, std::memory_order_release); }
+  /// ETXTBSY while the file is open for writing. Undone by allow_writers.
+  Result<void> deny_writers();
+  void allow_writers() { writers_.fetch_add(1, std::memory_order_release); }
+
+  /// Set for a directory that was removed while in use: nothing can be made in it any more. Under mutex().
+  void mark_removed() { removed_.store(true, std::memory_order_relaxed); }
+  bool is_removed() const { return removed_.load(std::memory_order_relaxed); }
 
   // Extended attributes, xattr(7). The default fails with EOPNOTSUPP. Called with the inode locked.
   virtual Result<String> get_attribute(std::string_view name);
@@ -181,6 +204,7 @@ class Inode : public RefCounted {
   RefPtr<RefCounted> fifo_pipe;
 
   // Helpers for filesystems.
+  /// As relatime (mount(8)): only when the file changed since it was last read, or a day has passed.
   void touch_access_time();
   void touch_modify_and_change_time();
   void touch_change_time();
@@ -198,8 +222,22 @@ class Inode : public RefCounted {
   std::atomic<GroupId> gid_;
   std::atomic<uint32_t> links_{1};
   std::atomic<uint64_t> size_bytes_{0};
+  std::atomic<int32_t> writers_{0};
+  std::atomic<bool> removed_{false};
   uint64_t blocks_ GUARDED_BY(mutex_) = 0;
   Timestamp access_time_ GUARDED_BY(mutex_), modify_time_ GUARDED_BY(mutex_), change_time_ GUARDED_BY(mutex_), birth_time_ GUARDED_BY(mutex_);
 };
+
+/// Owner and mode of something new in `directory`: the caller's file ids, and with a set-group-id directory its group (and its bit, for
+/// directories). `mode` is as requested with the umask already applied.
+struct NewOwner {
+  UserId uid;
+  GroupId gid;
+  uint32_t mode;
+};
+NewOwner owner_of_new(const Inode& directory, const Caller& caller, uint32_t mode);
+
+/// Now, as file times are stamped: the coarse real-time clock.
+Timestamp file_time_now();
 
 }  // namespace umk::vfs

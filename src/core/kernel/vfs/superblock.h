@@ -5,6 +5,8 @@
 
 namespace umk::vfs {
 
+class Dentry;
+
 /// What statfs(2) tells.
 struct FilesystemStatistics {
   int64_t type_magic = 0;
@@ -24,14 +26,26 @@ class Superblock : public RefCounted {
   virtual Result<void> sync() { return {}; }
   /// Changes options (mount -o remount). EINVAL for those it does not know.
   virtual Result<void> remount(std::string_view options, bool read_only);
+  /// Called once when the last mount of it is gone and its cached names were dropped; the object may live on for later mounts.
+  virtual void unmounted() {}
   /// Options beyond ro/rw for /proc/mounts, each with a leading comma.
   virtual void show_options(TextSink&) {}
 
   bool is_read_only() const { return read_only_.load(std::memory_order_relaxed); }
   void set_read_only(bool read_only) { read_only_.store(read_only); }
 
+  /// Inodes that have inotify marks: lets the VFS skip notification with one load (notify.h).
+  std::atomic<uint32_t> watched_inodes{0};
+
+  // Kept by the mount tree (mount.h).
+  /// Mounts that show this filesystem. When the last one goes, its cached names are dropped.
+  std::atomic<uint32_t> active_mounts{0};
+  /// The name of root(), shared by all mounts; guarded by the mount tree's lock.
+  RefPtr<Dentry> root_dentry;
+
  protected:
-  Superblock(std::string_view type_name, DeviceNumber device) : type_name_(type_name), device_(device) {}
+  ~Superblock() override;
+  Superblock(std::string_view type_name, DeviceNumber device);
 
  private:
   std::string_view type_name_;
@@ -45,6 +59,8 @@ struct MountRequest {
   std::string_view options;  // after the generic ones were taken out
   bool read_only;
   const Caller& caller;
+  /// An anonymous device number (0:N) of its own, for a filesystem without a block device.
+  DeviceNumber anonymous_device;
 };
 
 class FilesystemType {
@@ -57,8 +73,5 @@ class FilesystemType {
  protected:
   ~FilesystemType() = default;
 };
-
-/// The next anonymous device number (0:N) for a filesystem without a block device.
-DeviceNumber next_anonymous_device();
 
 }  // namespace umk::vfs
