@@ -10,8 +10,8 @@ namespace umk {
 }  // namespace umk
 
 /// Stops the kernel unless `condition` holds. `reason` says why it must.
-#define CHECK(condition, reason)                                                    \
-  do {                                                                              \
-    if (!(condition)) [[unlikely]]                                                  \
-      ::umk::panic("CHECK(" #condition "): " reason, __FILE__, __LINE__);           \
+#define CHECK(condition, reason)                                          \
+  do {                                                                    \
+    if (!(condition)) [[unlikely]]                                        \
+      ::umk::panic("CHECK(" #condition "): " reason, __FILE__, __LINE__); \
   } while (0)

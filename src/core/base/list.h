@@ -19,8 +19,7 @@ template <typename T, typename Tag = DefaultTag>
 using List = boost::intrusive::list<T, boost::intrusive::base_hook<ListHook<Tag>>, boost::intrusive::constant_time_size<false>>;
 
 template <typename Tag = DefaultTag>
-using TreeHook =
-    boost::intrusive::set_base_hook<boost::intrusive::tag<Tag>, boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+using TreeHook = boost::intrusive::set_base_hook<boost::intrusive::tag<Tag>, boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
 
 /// A red-black tree ordered by `KeyOf`, a function object with `type` that returns an object's key.
 template <typename T, typename KeyOf, typename Tag = DefaultTag>

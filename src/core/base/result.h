@@ -20,9 +20,7 @@ struct [[nodiscard]] Error {
 };
 
 /// Makes a failure with `code`, an errno such as ENOENT, remembering the caller's place.
-constexpr Error error(int code, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
-  return Error{code, line, file};
-}
+constexpr Error error(int code, const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return Error{code, line, file}; }
 
 // How TRY carries what it took out of its statement expression, which can only yield values: references travel as
 // pointers, and nothing as an empty struct.
@@ -33,8 +31,9 @@ struct TakenReference {
 struct TakenNothing {};
 
 template <typename T>
+  requires(!std::is_reference_v<T>)
 T unwrap_taken(T&& value) {
-  return std::move(value);
+  return std::forward<T>(value);
 }
 template <typename T>
 T& unwrap_taken(TakenReference<T>&& reference) {
@@ -159,18 +158,19 @@ class [[nodiscard]] Result<void> {
 /// The value of `expression` (a Result), or an immediate return of its failure from the enclosing function.
 /// The counter gives each use a name of its own, so that uses nest.
 #define TRY(expression) TRY_NAMED(UMK_JOIN(try_result_, __COUNTER__), expression)
-#define TRY_NAMED(name, expression)                       \
-  ::umk::unwrap_taken(__extension__({                     \
-    auto&& name = (expression);                           \
-    if (!name.ok()) [[unlikely]] return name.failure();   \
-    name.take_wrapped();                                  \
+#define TRY_NAMED(name, expression)   \
+  ::umk::unwrap_taken(__extension__({ \
+    auto&& name = (expression);       \
+    if (!name.ok()) [[unlikely]]      \
+      return name.failure();          \
+    name.take_wrapped();              \
   }))
 
 /// The value of `expression`, which cannot fail here for the stated reason; panics if it does.
 #define MUST(expression, why) MUST_NAMED(UMK_JOIN(must_result_, __COUNTER__), expression, why)
-#define MUST_NAMED(name, expression, why)         \
-  ::umk::unwrap_taken(__extension__({             \
-    auto&& name = (expression);                   \
-    CHECK(name.ok(), "cannot fail: " why);        \
-    name.take_wrapped();                          \
+#define MUST_NAMED(name, expression, why)  \
+  ::umk::unwrap_taken(__extension__({      \
+    auto&& name = (expression);            \
+    CHECK(name.ok(), "cannot fail: " why); \
+    name.take_wrapped();                   \
   }))

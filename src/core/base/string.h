@@ -38,7 +38,8 @@ class String {
  private:
   size_t grown_capacity(size_t extra) const {
     const size_t needed = size() + extra + 1;
-    return bytes_.size() == 0 || needed < 2 * bytes_.size() ? (needed < 16 ? 16 : (bytes_.size() == 0 ? needed : 2 * bytes_.size())) : needed;
+    return bytes_.size() == 0 || needed < 2 * bytes_.size() ? (needed < 16 ? 16 : (bytes_.size() == 0 ? needed : 2 * bytes_.size()))
+                                                            : needed;
   }
 
   Vector<char> bytes_;

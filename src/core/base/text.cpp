@@ -63,9 +63,7 @@ void put_argument(TextSink& sink, Field field, const FormatArgument& argument) {
       put_number(sink, field, negative ? 0 - argument.bits() : argument.bits(), negative ? "-" : "");
       return;
     }
-    case FormatArgument::Kind::Unsigned:
-      put_number(sink, field, argument.bits(), "");
-      return;
+    case FormatArgument::Kind::Unsigned: put_number(sink, field, argument.bits(), ""); return;
     case FormatArgument::Kind::Pointer:
       field.base = 16;
       put_number(sink, field, argument.bits(), "0x");
@@ -75,9 +73,7 @@ void put_argument(TextSink& sink, Field field, const FormatArgument& argument) {
       put_padded(sink, field, "", std::string_view(&character, 1), false);
       return;
     }
-    case FormatArgument::Kind::Text:
-      put_padded(sink, field, "", argument.text(), false);
-      return;
+    case FormatArgument::Kind::Text: put_padded(sink, field, "", argument.text(), false); return;
   }
 }
 
@@ -129,7 +125,8 @@ std::optional<uint64_t> parse_unsigned(std::string_view text, unsigned base) {
     else if (c >= 'a' && c <= 'f') digit = static_cast<unsigned>(c - 'a') + 10;
     else if (c >= 'A' && c <= 'F') digit = static_cast<unsigned>(c - 'A') + 10;
     if (digit >= base) return std::nullopt;
-    if (__builtin_mul_overflow(number, static_cast<uint64_t>(base), &number) || __builtin_add_overflow(number, static_cast<uint64_t>(digit), &number))
+    if (__builtin_mul_overflow(number, static_cast<uint64_t>(base), &number) ||
+        __builtin_add_overflow(number, static_cast<uint64_t>(digit), &number))
       return std::nullopt;
   }
   return number;
@@ -148,10 +145,12 @@ std::optional<uint64_t> parse_size(std::string_view text) {
   if (text.empty()) return std::nullopt;
   unsigned shift = 0;
   switch (text.back()) {
+    // clang-format off
     case 'k': case 'K': shift = 10; break;
     case 'm': case 'M': shift = 20; break;
     case 'g': case 'G': shift = 30; break;
     case 't': case 'T': shift = 40; break;
+    // clang-format on
     default: break;
   }
   if (shift != 0) text.remove_suffix(1);

@@ -112,7 +112,8 @@ TEST(Trim, DropsBlanksAtBothEnds) {
 std::string last_line;
 
 TEST(Log, FormatsAndHandsOverOneLine) {
-  set_log_writer([](LogLevel level, std::string_view line) { last_line = std::to_string(static_cast<int>(level)) + ":" + std::string(line); });
+  set_log_writer(
+      [](LogLevel level, std::string_view line) { last_line = std::to_string(static_cast<int>(level)) + ":" + std::string(line); });
   log(LogLevel::Warning, "disk {} is {}", 1, "full");
   EXPECT_EQ(last_line, "4:disk 1 is full");
   set_log_writer(nullptr);
