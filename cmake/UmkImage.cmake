@@ -5,13 +5,15 @@
 # puts the bytes of <file> into <target>, 4096-aligned and read-only, from `<symbol>_begin` to `<symbol>_end`
 # (extern "C" const unsigned char arrays).
 #
-#   umk_embed_kernel(<target>)    embeds build/vmumk as umk_kernel_image_{begin,end}
+#   umk_embed_kernel(<target>)    embeds build/vmumk, with symbols and without debug information, as
+#                                 umk_kernel_image_{begin,end}
 #   umk_embed_root(<target>)      embeds build/initramfs.cpio.gz as umk_root_archive_{begin,end}
 #
 #   umk_kernel_image()            links all *_image libraries to build/vmumk; called once, at the end
 
 set(umk_kernel_script "${CMAKE_SOURCE_DIR}/src/engine/image/kernel.ld")
 set(umk_kernel_file "${UMK_OUTPUT_DIR}/vmumk")
+set(umk_kernel_stripped "${CMAKE_BINARY_DIR}/vmumk.stripped")
 set(umk_root_file "${UMK_OUTPUT_DIR}/initramfs.cpio.gz")
 
 function(umk_embed target symbol file)
@@ -40,7 +42,7 @@ function(umk_embed target symbol file)
 endfunction()
 
 function(umk_embed_kernel target)
-  umk_embed(${target} umk_kernel_image "${umk_kernel_file}" DEPENDS vmumk)
+  umk_embed(${target} umk_kernel_image "${umk_kernel_stripped}" DEPENDS vmumk_stripped)
 endfunction()
 
 function(umk_embed_root target)
@@ -78,4 +80,12 @@ function(umk_kernel_image)
     "${umk_kernel_script}")
   # For division of 128-bit numbers alone; tools/check_image looks at what it brings.
   target_link_libraries(vmumk PRIVATE gcc)
+  add_dependencies(programs vmumk)
+
+  add_custom_command(
+    OUTPUT "${umk_kernel_stripped}"
+    COMMAND "${CMAKE_OBJCOPY}" --strip-debug "${umk_kernel_file}" "${umk_kernel_stripped}"
+    DEPENDS vmumk
+    VERBATIM)
+  add_custom_target(vmumk_stripped DEPENDS "${umk_kernel_stripped}")
 endfunction()

@@ -20,11 +20,15 @@
 #
 #   umk_program(<name> SOURCES file... [DEPENDS library...] [LIBRARIES external...])
 #
-# declares a program that is left in UMK_OUTPUT_DIR and installed. DEPENDS are libraries of ours, LIBRARIES others.
+# declares a program that is left in UMK_OUTPUT_DIR, installed, and part of the target `programs`. DEPENDS are libraries of
+# ours, LIBRARIES others.
 #
 # Libraries may be named before they are declared: umk_link_libraries(), called once at the end, joins them.
 
 include(GoogleTest)
+
+# What ./dev build makes: programs, without unit tests.
+add_custom_target(programs)
 
 set(umk_image_options
     # C++ without a run-time library
@@ -37,6 +41,21 @@ set(umk_image_options
     $<$<COMPILE_LANGUAGE:CXX>:-fPIE -fno-plt -fvisibility=hidden>
     # Both would need state of the host's thread that the kernel does not have.
     $<$<COMPILE_LANGUAGE:CXX>:-fno-stack-protector -fcf-protection=none>)
+
+# Sets <out> to those of the files that exist. One that is still to be written must not keep all other folders from being
+# built: it is left out with a warning until it appears, and tools/check_layers fails as long as it is missing.
+function(umk_existing out)
+  set(existing "")
+  foreach(file IN LISTS ARGN)
+    file(GLOB found CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${file}")
+    if(found)
+      list(APPEND existing "${file}")
+    else()
+      message(WARNING "${CMAKE_CURRENT_SOURCE_DIR}/${file} does not exist")
+    endif()
+  endforeach()
+  set(${out} ${existing} PARENT_SCOPE)
+endfunction()
 
 # Enters a folder and remembers it.
 macro(umk_add_folder directory)
@@ -75,7 +94,11 @@ function(umk_unit_test name)
   if(UMK_THREADED_TESTS_ONLY AND NOT arg_THREADED)
     return()
   endif()
-  add_executable(${name}_test ${arg_SOURCES})
+  umk_existing(sources ${arg_SOURCES})
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(${name}_test ${sources})
   target_include_directories(${name}_test PRIVATE "${CMAKE_SOURCE_DIR}/src")
   target_compile_definitions(${name}_test PRIVATE UMK_HOSTED=1)
   target_link_libraries(${name}_test PRIVATE GTest::gtest_main Threads::Threads)
@@ -95,7 +118,7 @@ function(umk_core_library name)
     message(FATAL_ERROR "umk_core_library(${name}): unknown argument ${arg_UNPARSED_ARGUMENTS}")
   endif()
 
-  set(hosted_sources ${arg_SOURCES} ${arg_HOSTED_SOURCES})
+  umk_existing(hosted_sources ${arg_SOURCES} ${arg_HOSTED_SOURCES})
   if(hosted_sources)
     add_library(${name} STATIC ${hosted_sources})
     target_include_directories(${name} PUBLIC "${CMAKE_SOURCE_DIR}/src")
@@ -114,12 +137,13 @@ function(umk_core_library name)
     umk_defer_link(${name} none INTERFACE ${arg_DEPENDS})
   endif()
 
-  set(image_sources ${arg_SOURCES} ${arg_IMAGE_SOURCES})
+  umk_existing(image_sources ${arg_SOURCES} ${arg_IMAGE_SOURCES})
   if(NOT UMK_HOSTED_ONLY AND image_sources)
     add_library(${name}_image OBJECT ${image_sources})
     target_include_directories(${name}_image PRIVATE "${CMAKE_SOURCE_DIR}/src")
     target_compile_definitions(${name}_image PRIVATE UMK_IMAGE=1)
     target_compile_options(${name}_image PRIVATE ${umk_image_options})
+    set_target_properties(${name}_image PROPERTIES POSITION_INDEPENDENT_CODE OFF) # -fPIE is among the options
     umk_warnings(${name}_image)
     set_property(GLOBAL APPEND PROPERTY UMK_IMAGE_LIBRARIES ${name}_image)
   endif()
@@ -141,7 +165,8 @@ function(umk_host_library name)
   if(UMK_HOSTED_ONLY AND NOT arg_HOSTED)
     return()
   endif()
-  add_library(${name} STATIC ${arg_SOURCES})
+  umk_existing(sources ${arg_SOURCES})
+  add_library(${name} STATIC ${sources})
   target_include_directories(${name} PUBLIC "${CMAKE_SOURCE_DIR}/src")
   target_link_libraries(${name} PUBLIC Threads::Threads ${arg_LIBRARIES})
   umk_warnings(${name})
@@ -171,5 +196,6 @@ function(umk_program name)
   target_link_options(${name} PRIVATE -pie)
   umk_warnings(${name})
   umk_defer_link(${name} none PRIVATE ${arg_DEPENDS})
+  add_dependencies(programs ${name})
   install(TARGETS ${name} RUNTIME)
 endfunction()
