@@ -1,6 +1,7 @@
 #include "core/kernel/vfs/pipe.h"
 
-#include <cstring>
+#include <algorithm>
+#include <bit>
 
 #include "core/abi/ioctl.h"
 

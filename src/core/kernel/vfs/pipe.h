@@ -9,6 +9,10 @@
 // Locks: one mutex; user memory is copied under it, as nothing that a page fault needs ranks above it. Sleepers are woken after it is released.
 #pragma once
 
+#include <memory>
+#include <optional>
+#include <span>
+
 #include "core/kernel/vfs/open_file.h"
 
 namespace umk::vfs {
@@ -51,17 +55,18 @@ class Pipe : public RefCounted {
   /// F_SETPIPE_SZ: the size that was set. EPERM, EBUSY, EINVAL as fcntl(2).
   Result<size_t> set_capacity(uint64_t bytes, bool privileged);
 
-  // --- for splice(2): content in units of slots
+  // --- for splice(2) and tee(2) (splice.cpp): content in units of slots
   /// Waits until the pipe has content; false at the end of file.
   Result<bool> wait_readable(bool nonblocking);
   /// Waits for a free slot; EPIPE without readers.
   Result<void> wait_writable(bool nonblocking);
-  /// Takes the first slot, or the first `limit` bytes of it; none when the pipe is empty. `returned` ones go in front again.
+  /// Takes the first slot, or a copy of its first `limit` bytes; none when the pipe is empty. One slot at a time may be out: every taken slot is followed
+  /// by give_back() of what was not used.
   Result<std::optional<Slot>> take_front(size_t limit);
-  void return_front(Slot slot);
-  /// Appends a slot; gives it back when the pipe is full. EPIPE without readers.
-  Result<std::optional<Slot>> append(Slot slot);
-  /// tee(2): copies up to `limit` bytes of `from` into free slots of `to` without taking them; 0 when nothing could be moved.
+  void give_back(Slot rest);
+  /// Appends a slot and leaves it empty; false when the pipe is full. EPIPE without readers.
+  Result<bool> append(Slot& slot);
+  /// Copies up to `limit` bytes of `from` into free slots of `to` without taking them; 0 when one is empty or the other full.
   static Result<size_t> duplicate(Pipe& from, Pipe& to, size_t limit);
   static Result<std::unique_ptr<std::byte[]>> allocate_page();
 
@@ -98,6 +103,7 @@ class Pipe : public RefCounted {
   uint32_t writers_ever_ GUARDED_BY(mutex_) = 0;
   // An emptied page is kept for the next write: the common small exchange allocates nothing.
   std::unique_ptr<std::byte[]> spare_page_ GUARDED_BY(mutex_);
+  bool slot_is_out_ GUARDED_BY(mutex_) = false;
 
   WaitQueue readable_;
   WaitQueue writable_;
@@ -143,11 +149,10 @@ Result<RefPtr<OpenFile>> open_fifo(Inode& inode, uint32_t flags);
 /// Called by the last user of a FIFO's pipe.
 void forget_fifo_pipe(Inode& inode, Pipe& pipe);
 
-// splice(2), tee(2), sendfile(2) between open files (splice.cpp). Offsets are those of the seekable side; null: the file's own position.
-struct SpliceFlags {
-  bool nonblocking;
-};
-Result<size_t> splice(OpenFile& from, uint64_t* from_offset, OpenFile& to, uint64_t* to_offset, size_t length, SpliceFlags flags);
-Result<size_t> tee(OpenFile& from, OpenFile& to, size_t length, SpliceFlags flags);
+// Between open files, at least one of them a pipe (splice.cpp). An offset belongs to a file that is not a pipe; null: the file's own position.
+/// splice(2). EINVAL when neither is a pipe.
+Result<size_t> splice(OpenFile& from, uint64_t* from_offset, OpenFile& to, uint64_t* to_offset, size_t length, bool nonblocking);
+/// tee(2). EINVAL unless both are pipes, and different ones.
+Result<size_t> tee(OpenFile& from, OpenFile& to, size_t length, bool nonblocking);
 
 }  // namespace umk::vfs

@@ -1,0 +1,62 @@
+// Named pipes: the pipe of a FIFO exists while the FIFO is open, and an open waits for the other side. fifo(7), open(2).
+#include "core/kernel/vfs/pipe.h"
+
+namespace umk::vfs {
+
+void forget_fifo_pipe(Inode& inode, Pipe& pipe) {
+  RefPtr<RefCounted> last;
+  MutexLock lock(inode.mutex());
+  const Pipe::OpenCounts counts = pipe.counts();
+  if (inode.fifo_pipe == &pipe && counts.readers == 0 && counts.writers == 0) std::swap(inode.fifo_pipe, last);
+}
+
+namespace {
+
+// Counts the new open under the inode's lock, so that the last closer either sees it or has removed the pipe before.
+Result<RefPtr<Pipe>> join_pipe(Inode& inode, Pipe::Ends ends) {
+  MutexLock lock(inode.mutex());
+  if (!inode.fifo_pipe) inode.fifo_pipe = TRY(Pipe::create());
+  RefPtr<Pipe> pipe(static_cast<Pipe*>(inode.fifo_pipe.get()));
+  pipe->add_ends(ends);
+  return pipe;
+}
+
+Result<void> wait_for_other_side(Pipe& pipe, Pipe::Ends ends, bool nonblocking, uint32_t& silent_until) {
+  const Pipe::OpenCounts counts = pipe.counts();
+  if (ends.reader && ends.writer) return {};
+  if (ends.reader) {
+    if (counts.writers != 0) return {};
+    if (nonblocking) {
+      // No writer was there yet, so its absence is no hang-up.
+      silent_until = counts.writers_ever;
+      return {};
+    }
+    return pipe.wait_for_partner(false, counts.writers_ever);
+  }
+  if (counts.readers != 0) return {};
+  if (nonblocking) return error(ENXIO);
+  return pipe.wait_for_partner(true, counts.readers_ever);
+}
+
+}  // namespace
+
+Result<RefPtr<OpenFile>> open_fifo(Inode& inode, uint32_t flags) {
+  const uint32_t access = flags & open_flags::kAccessMask;
+  if (access == open_flags::kAccessMask) return error(EINVAL);
+  const Pipe::Ends ends{access != open_flags::kWriteOnly, access != open_flags::kReadOnly};
+  RefPtr<Pipe> pipe = TRY(join_pipe(inode, ends));
+
+  // Hang-ups count from the first writer on; a reader that waited for one has seen it.
+  uint32_t silent_until = 0;
+  Result<void> met = wait_for_other_side(*pipe, ends, (flags & open_flags::kNonBlock) != 0, silent_until);
+  Result<RefPtr<PipeFile>> file =
+      met.ok() ? make_ref<PipeFile>(pipe, RefPtr<Inode>(inode), flags, true, silent_until) : Result<RefPtr<PipeFile>>(met.failure());
+  if (!file.ok()) {
+    pipe->remove_ends(ends);
+    forget_fifo_pipe(inode, *pipe);
+    return file.failure();
+  }
+  return RefPtr<OpenFile>(file.take());
+}
+
+}  // namespace umk::vfs
