@@ -33,7 +33,7 @@ unit_tests() {
   # The thread sanitizer of g++ 12 cannot live with all the address randomisation of newer kernels.
   local steady=()
   if [[ $preset == tsan ]] && setarch -R true 2>/dev/null; then steady=(setarch -R); fi
-  "${steady[@]}" ctest --test-dir "$BUILD/$preset" -j "$JOBS" --timeout 120 --output-on-failure --no-tests=ignore "$@" >"$log" 2>&1 || true
+  "${steady[@]}" ctest --test-dir "$BUILD/$preset" -j "$JOBS" --timeout 120 --output-on-failure --no-tests=error "$@" >"$log" 2>&1 || true
   summary=$(grep -E '^[0-9]+% tests passed' "$log" || true)
   if [[ $summary =~ ([0-9]+)\ tests\ failed\ out\ of\ ([0-9]+) ]]; then
     local bad=${BASH_REMATCH[1]} all=${BASH_REMATCH[2]}
@@ -93,7 +93,7 @@ run_tests() {
   check "build with address and undefined-behaviour sanitizers" compile asan
   unit_tests "unit tests with address and undefined-behaviour sanitizers" asan -L unit
   check "build with thread sanitizer" compile tsan
-  unit_tests "unit tests with thread sanitizer" tsan -L threads
+  unit_tests "unit tests with thread sanitizer" tsan -L unit
   if [[ -x tests/run ]]; then guest_tests "${all[@]}"; fi
   if ((${#all[@]})); then
     check "format" "$SOURCE/dev" format --check
