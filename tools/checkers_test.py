@@ -96,6 +96,14 @@ class CheckLayers(Tree):
         self.write("src/core/sync/s_test.cpp", '#include <string>\n#include <thread>\n#include "core/sync/s.h"\n')
         self.assertEqual(self.errors(), "")
 
+    def test_lets_error_numbers_be_used_with_and_without_a_dependency(self):
+        self.write("src/core/abi/CMakeLists.txt", "umk_core_library(abi)")
+        self.write("src/core/abi/errno.h", "#include <errno.h>\n")
+        self.write("src/core/base/e.h", '#include "core/abi/errno.h"\n')
+        self.write("src/core/fs/proc/CMakeLists.txt", "umk_core_library(proc DEPENDS sync abi)")
+        self.write("src/core/fs/proc/y.cpp", '#include "core/abi/errno.h"\n')
+        self.assertEqual(self.errors(), "")
+
     def test_finds_a_folder_without_a_place(self):
         self.write("src/core/misc/x.h", "")
         self.assertIn("src/core/misc/x.h: its folder is not in the table", self.errors())
