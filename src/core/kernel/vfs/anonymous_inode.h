@@ -25,6 +25,11 @@ class AnonymousSuperblock final : public Superblock {
   /// A number that no other inode here has had.
   InodeNumber next_number() { return next_number_.fetch_add(1, std::memory_order_relaxed); }
 
+  /// Held while an epoll instance is put into another, so that no two such calls close a loop together (epoll.h).
+  Mutex epoll_nesting_mutex{LockRank::None};
+  /// Marks epoll instances as visited by one search for loops; guarded by the mutex.
+  uint64_t epoll_search_stamp = 0;
+
   AnonymousSuperblock(AnonymousKind kind, DeviceNumber device);
 
  private:

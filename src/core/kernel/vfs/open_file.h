@@ -62,6 +62,8 @@ class OpenFile : public RefCounted {
   virtual Result<uint64_t> seek(int64_t offset, int whence);
   /// Present readiness; registers with `table` first when it is not null.
   virtual uint32_t poll(PollTable* table);
+  /// False for files that are always ready and so of no use to epoll(7), which refuses them with EPERM.
+  virtual bool is_pollable() const { return true; }
   /// ioctl(2); ENOTTY by default. Generic requests (FIONBIO, FIOCLEX...) are handled before.
   virtual Result<int64_t> ioctl(Task& task, uint32_t request, uint64_t argument);
   /// getdents: lists from the shared position.
@@ -113,6 +115,7 @@ class InodeFile : public OpenFile {
   Result<size_t> read_at(uint64_t offset, UserOutBuffer& buffer) override;
   Result<size_t> write_at(uint64_t& offset, UserInBuffer& buffer, bool append) override;
   uint32_t poll(PollTable*) override { return poll_bits::kAlwaysReady; }
+  bool is_pollable() const override { return false; }
   Result<void> list(DirectorySink& sink) override;
   Result<void> sync(bool data_only) override;
   mm::PageSource* page_source() override;
