@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "core/lib/line_discipline/line_discipline.h"
-#include "core/lib/line_discipline/recording_device.h"
+#include "core/lib/line_discipline/fake_line_device.h"
 
 namespace umk {
 namespace {
@@ -114,7 +114,7 @@ class Ours {
   }
 
  private:
-  RecordingDevice device_;
+  FakeLineDevice device_;
   LineDiscipline line_{device_};
 };
 

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "core/lib/line_discipline/recording_device.h"
+#include "core/lib/line_discipline/fake_line_device.h"
 
 namespace umk {
 namespace {
@@ -33,7 +33,7 @@ struct Fixture {
     line.set_settings(settings);
   }
 
-  RecordingDevice device;
+  FakeLineDevice device;
   LineDiscipline line{device};
 };
 

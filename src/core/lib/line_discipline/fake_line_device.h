@@ -13,7 +13,7 @@
 
 namespace umk {
 
-class RecordingDevice final : public LineDevice {
+class FakeLineDevice final : public LineDevice {
  public:
   size_t output_room() const override { return room_; }
   void output(std::span<const uint8_t> bytes) override {
