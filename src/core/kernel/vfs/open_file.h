@@ -89,7 +89,7 @@ class OpenFile : public RefCounted {
   std::atomic<EpollWatchers*> epoll_watchers{nullptr};
 
  protected:
-  /// Leaves epoll instances while the derived object is still whole, then deletes. Overriders call it last.
+  /// Leaves epoll instances while the derived object is still whole, then deletes (epoll.cpp). Overriders call it last.
   void last_reference_dropped() override;
 
   OpenFile(RefPtr<Inode> inode, uint32_t flags) : inode_(std::move(inode)), flags_(flags) {}
