@@ -35,10 +35,13 @@ struct Usage {
   uint64_t involuntary_switches = 0;
 };
 
+/// Bytes that task_storage() offers: the task and what a new process touches first.
+inline constexpr size_t kTaskStorageBytes = 8192;
+
 class Engine {
  public:
   // --- bundles: task, kernel stack and vector save area in one piece
-  /// Memory for a new task context, with its KernelStackHead initialised; ENOMEM. Room for the Task object starts at task_storage().
+  /// Memory for a new task context, with its KernelStackHead initialised; ENOMEM. kTaskStorageBytes of room for the Task object and its companions start at task_storage().
   virtual Result<KernelStackHead*> allocate_stack() = 0;
   virtual void free_stack(KernelStackHead* stack) = 0;
   virtual void* task_storage(KernelStackHead* stack) = 0;

@@ -3,8 +3,13 @@
 
 #include <atomic>
 
+#include "core/host/calls.h"
 #include "core/kernel/guest/engine.h"
+#include "core/kernel/task/futex_table.h"
+#include "core/kernel/task/host_name.h"
+#include "core/kernel/task/kernel_log.h"
 #include "core/kernel/task/task_list.h"
+#include "core/kernel/time/timer_queue.h"
 
 namespace umk {
 
@@ -20,15 +25,14 @@ class TtyRegistry;
 namespace mm {
 class CacheWindow;
 }
-namespace time {
-class TimerQueue;
-}
 
 /// What the command line decided, as the core needs it.
 struct BootOptions {
   uint64_t memory_bytes = 0;
   unsigned cpus = 1;
   bool quiet = false;
+  /// The end of the first process powers the machine off with its exit status instead of being a panic (umk run).
+  bool ends_with_init = false;
 };
 
 /// Counters shown in /proc/umk; leak tests compare them before and after.
@@ -49,16 +53,26 @@ class Kernel {
   const BootOptions options;
   Counters counters;
   TaskList tasks;
+  futex::Table futexes;
+  HostName host_name;
+  KernelLog kernel_log;
+  const uint64_t boot_time_ns = host::now_ns(host::Clock::Boottime);
 
   // Parts of layers above, made by init/ in this order.
   mm::CacheWindow* cache_window = nullptr;
-  time::TimerQueue* timers = nullptr;
+  time::TimerQueue* timers = &timer_queue_;
   vfs::Vfs* vfs = nullptr;
   device::DeviceRegistry* devices = nullptr;
   tty::TtyRegistry* ttys = nullptr;
 
   std::atomic<PowerAction> power_action{PowerAction::None};
   std::atomic<int> exit_code{0};  // /proc/exitcode
+
+  /// Asks for the end of the machine; the first request counts. The monitor sleeps on the futex word `power_action`.
+  void request_power_action(PowerAction action);
+
+ private:
+  time::TimerQueue timer_queue_;
 };
 
 }  // namespace umk

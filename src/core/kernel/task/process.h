@@ -36,6 +36,7 @@ class Session : public RefCounted {
 
   // Guarded by the TaskList lock.
   Process* leader = nullptr;
+  uint32_t group_count = 0;
   RefPtr<ControllingTerminal> controlling_tty;
 
  private:
@@ -56,9 +57,13 @@ class ProcessGroup : public RefCounted {
   RefPtr<Session> session_;
 };
 
+class ProcessTimers;  // alarm, setitimer, timer_create: process_timers.h
+class TaskBundle;
+
 class Process : public RefCounted, public ListHook<SiblingTag>, public ListHook<GroupTag> {
  public:
-  Process(Kernel& kernel, ProcessId pid);
+  /// `bundle` is where it lives: that of its first task.
+  Process(Kernel& kernel, ProcessId pid, TaskBundle* bundle);
   ~Process() override;
   Kernel& kernel() const { return kernel_; }
   ProcessId pid() const { return pid_; }
@@ -66,7 +71,8 @@ class Process : public RefCounted, public ListHook<SiblingTag>, public ListHook<
   // --- guarded by the TaskList lock
   Process* parent = nullptr;               // null for init only
   List<Process, SiblingTag> children;
-  List<Task, TaskListTag> tasks;           // live threads, leader first while it lives
+  /// Live threads, leader first while it lives. Changed under the TaskList lock and signal_mutex together, so either is enough to read it.
+  List<Task, TaskListTag> tasks;
   RefPtr<ProcessGroup> group;
   RefPtr<Session> session;
   bool is_zombie = false;                  // all threads are gone, the status waits
@@ -82,6 +88,9 @@ class Process : public RefCounted, public ListHook<SiblingTag>, public ListHook<
   uint32_t live_threads = 0;
   guest::Usage dead_threads_usage, children_usage;
 
+  /// Woken when it becomes a zombie: pidfds.
+  WaitQueue exit_events;
+
   /// Where wait4 of this process's threads sleep: woken when a child changes state. Used with the TaskList lock.
   WaitQueue child_events;
 
@@ -93,6 +102,9 @@ class Process : public RefCounted, public ListHook<SiblingTag>, public ListHook<
   bool group_exiting = false;              // exit_group or fatal signal: every thread exits with group_exit_status
   int group_exit_status = 0;
   Task* exec_task = nullptr;               // the thread that execs while the others are being killed
+  uint32_t stopped_threads = 0;            // threads that wait in a job-control stop
+  bool stop_is_reported = false;           // the parent was told of this stop
+  bool continue_is_due = false;            // the parent is to be told that it continued
   /// signalfd and sigtimedwait sleepers.
   WaitQueue signal_events;
   /// Woken when the process continues after a stop or is killed.
@@ -101,8 +113,14 @@ class Process : public RefCounted, public ListHook<SiblingTag>, public ListHook<
   ResourceLimits limits;                   // has its own lock
   std::atomic<bool> is_dumpable{true};
   std::atomic<int> oom_score_adjustment{0};
+  /// alarm, setitimer and POSIX timers; made on first use under signal_mutex, freed by the last thread's exit.
+  std::atomic<ProcessTimers*> timers{nullptr};
+
+ protected:
+  void last_reference_dropped() override;
 
  private:
+  TaskBundle* bundle_;
   Kernel& kernel_;
   ProcessId pid_;
 };

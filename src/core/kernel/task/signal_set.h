@@ -27,6 +27,35 @@ struct SignalSet {
   friend constexpr SignalSet operator~(SignalSet a) { return {~a.bits}; }
 };
 
+/// si_code values: sigaction(2).
+namespace signal_codes {
+inline constexpr int kUser = 0, kKernel = 0x80, kQueue = -1, kTimer = -2, kMessageQueue = -3, kSigIo = -5, kThread = -6;
+inline constexpr int kChildExited = 1, kChildKilled = 2, kChildDumped = 3, kChildTrapped = 4, kChildStopped = 5, kChildContinued = 6;
+inline constexpr int kIllegalOperand = 2, kIntegerDivision = 1, kFloatInvalid = 7, kSegvUnmapped = 1, kSegvAccess = 2, kBusAlignment = 1,
+                     kBusAddress = 2, kTrapBreakpoint = 1, kTrapTrace = 2;
+}  // namespace signal_codes
+
+/// What a signal does without a handler: signal(7).
+enum class DefaultAction : uint8_t { Terminate, Core, Ignore, Stop, Continue };
+constexpr DefaultAction default_action(int signal) {
+  switch (signal) {
+    case signals::kChild: case signals::kUrgent: case signals::kWindowChange: return DefaultAction::Ignore;
+    case signals::kContinue: return DefaultAction::Continue;
+    case signals::kStop: case signals::kTerminalStop: case signals::kTerminalIn: case signals::kTerminalOut: return DefaultAction::Stop;
+    case signals::kQuit: case signals::kIllegal: case signals::kTrap: case signals::kAbort: case signals::kBus: case signals::kFloatingPoint:
+    case signals::kSegv: case signals::kCpuLimit: case signals::kFileSizeLimit: case signals::kBadCall: return DefaultAction::Core;
+    default: return DefaultAction::Terminate;
+  }
+}
+inline constexpr SignalSet kStopSignals = {SignalSet::of(signals::kStop).bits | SignalSet::of(signals::kTerminalStop).bits |
+                                           SignalSet::of(signals::kTerminalIn).bits | SignalSet::of(signals::kTerminalOut).bits};
+/// Signals that cannot be blocked, caught or ignored.
+inline constexpr SignalSet kUnblockable = {SignalSet::of(signals::kKill).bits | SignalSet::of(signals::kStop).bits};
+/// Raised by the instruction that runs: taken before others.
+inline constexpr SignalSet kSynchronous = {SignalSet::of(signals::kSegv).bits | SignalSet::of(signals::kBus).bits | SignalSet::of(signals::kIllegal).bits |
+                                           SignalSet::of(signals::kTrap).bits | SignalSet::of(signals::kFloatingPoint).bits |
+                                           SignalSet::of(signals::kBadCall).bits};
+
 /// siginfo_t as guests see it: 128 bytes. Which members of the union count depends on the signal and code; sigaction(2).
 struct SignalInfo {
   int32_t number = 0;

@@ -23,12 +23,16 @@ class Kernel;
 
 struct TaskListTag;
 
+class TaskBundle;
+
 class Task : public RefCounted, public ListHook<TaskListTag> {
  public:
   Kernel& kernel() const { return kernel_; }
   Process& process() const { return *process_; }
   ThreadId tid() const { return tid_; }
   bool is_leader() const { return tid_ == process_->pid(); }
+  /// exec by a thread that is not the leader gives it the leader's number (exec_support.cpp).
+  void change_tid(ThreadId tid) { tid_ = tid; }
   KernelStackHead& stack() const { return stack_; }
   /// The guest's registers as of its entry to the kernel; only the task itself uses them (or a tracer while it is stopped).
   Registers& registers() const;
@@ -41,11 +45,13 @@ class Task : public RefCounted, public ListHook<TaskListTag> {
   static Task* current_or_null() { return current_stack().task; }
 
   // What it shares with others (clone flags decide). Changed by the task itself only; others read under the process mutex.
+  // exit drops them: address_space_ and fds_ are null afterwards.
   vfs::FdTable& fds() const { return *fds_; }
   vfs::FsContext& fs() const { return *fs_; }
   mm::AddressSpace& address_space() const { return *address_space_; }
+  /// For the task itself. Others take credentials_ref(), which is safe against a change.
   const Credentials& credentials() const { return *credentials_; }
-  RefPtr<const Credentials> credentials_ref();
+  RefPtr<const Credentials> credentials_ref() const;
   void set_credentials(RefPtr<const Credentials> credentials);
   vfs::Caller caller() const;
 
@@ -56,7 +62,7 @@ class Task : public RefCounted, public ListHook<TaskListTag> {
   char name[16] = {};
 
   // --- used by task/*.cpp and proc; grouped by what guards them.
-  // Owned by the task itself:
+  // Owned by the task itself (blocked_ is changed under signal_mutex, by the task itself):
   uint64_t clear_child_tid = 0;       // set_tid_address(2)
   uint64_t robust_list_head = 0;      // get_robust_list(2)
   uint64_t alternate_stack_base = 0, alternate_stack_size = 0;
@@ -64,7 +70,8 @@ class Task : public RefCounted, public ListHook<TaskListTag> {
   SignalSet blocked_;
   SignalSet saved_blocked_;           // sigsuspend, ppoll: what to restore after delivery
   bool restore_blocked_ = false;
-  int exit_signal = 0;                // sent to the parent when the thread group ends
+  // The last exception, as a signal frame shows it.
+  uint64_t fault_vector = 0, fault_error = 0, fault_address = 0;
   int parent_death_signal = 0;
   bool no_new_privileges = false;
   uint64_t start_time_ns = 0;         // boottime clock
@@ -79,6 +86,13 @@ class Task : public RefCounted, public ListHook<TaskListTag> {
   std::atomic<bool> exiting{false};
   /// What it is doing, for /proc: R S D T Z.
   std::atomic<char> state{'R'};
+  /// Somebody waits for a PI futex that this task holds: its exit looks for them.
+  std::atomic<bool> has_pi_waiters{false};
+  /// A vfork with a copied address space: the parent waits until this is true. `vfork_parent` is guarded by the TaskList lock.
+  std::atomic<bool> vfork_is_over{false};
+  KernelStackHead* vfork_parent = nullptr;
+  /// Its address space is the parent's, on loan until exec or exit (Engine::run_borrowed).
+  bool is_borrowing = false;
 
   Task(Kernel& kernel, KernelStackHead& stack, ThreadId tid, RefPtr<Process> process);
   ~Task() override;
@@ -89,7 +103,11 @@ class Task : public RefCounted, public ListHook<TaskListTag> {
   RefPtr<const Credentials> credentials_;
   RefPtr<Process> process_;
 
+ protected:
+  void last_reference_dropped() override;
+
  private:
+  mutable Mutex credentials_mutex_{LockRank::None};
   Kernel& kernel_;
   KernelStackHead& stack_;
   ThreadId tid_;
