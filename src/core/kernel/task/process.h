@@ -28,6 +28,8 @@ struct SessionTag;
 using ProcessId = int32_t;
 using ThreadId = int32_t;
 
+class ProcessGroup;
+
 /// A session: process groups that share a controlling terminal.
 class Session : public RefCounted {
  public:
@@ -38,6 +40,8 @@ class Session : public RefCounted {
   Process* leader = nullptr;
   uint32_t group_count = 0;
   RefPtr<ControllingTerminal> controlling_tty;
+  /// The terminal hung up; this was its foreground group. It gets SIGHUP and SIGCONT when the leader exits.
+  RefPtr<ProcessGroup> hung_up_foreground;
 
  private:
   ProcessId id_;
