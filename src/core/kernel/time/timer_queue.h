@@ -28,7 +28,7 @@ class Timer : public TreeHook<TimerTag> {
   Timer() = default;
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
-  ~Timer() = default;
+  virtual ~Timer() = default;
 
   /// Called by the timer thread without any lock, once for each arming that ran out. A disarm may have come in between: an owner that cares
   /// compares under its own lock.

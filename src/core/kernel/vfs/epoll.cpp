@@ -161,6 +161,11 @@ uint32_t EpollFile::poll(PollTable* table) {
 
 // --- changing the set
 
+EpollFile::EpollFile(RefPtr<AnonymousInode> inode, AnonymousSuperblock& superblock)
+    : OpenFile(std::move(inode), open_flags::kReadWrite), superblock_(superblock) {}
+
+EpollFile::~EpollFile() = default;
+
 Result<RefPtr<EpollFile>> EpollFile::create(RefPtr<AnonymousInode> inode) {
   auto& superblock = static_cast<AnonymousSuperblock&>(inode->superblock());
   return make_ref<EpollFile>(std::move(inode), superblock);

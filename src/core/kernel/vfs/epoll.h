@@ -63,8 +63,8 @@ class EpollFile final : public OpenFile {
   Result<String> describe() override { return String::from("anon_inode:[eventpoll]"); }
   void describe_details(TextSink& sink) override;
 
-  EpollFile(RefPtr<AnonymousInode> inode, AnonymousSuperblock& superblock)
-      : OpenFile(std::move(inode), open_flags::kReadWrite), superblock_(superblock) {}
+  EpollFile(RefPtr<AnonymousInode> inode, AnonymousSuperblock& superblock);
+  ~EpollFile() override;
 
  protected:
   void last_reference_dropped() override;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 
-#include "core/abi/ioctl.h"
 
 namespace umk::vfs {
 
@@ -284,12 +283,6 @@ Result<size_t> PipeFile::write_at(uint64_t&, UserInBuffer& buffer, bool) {
 }
 
 uint32_t PipeFile::poll(PollTable* table) { return pipe_->poll(ends(), silent_until_, table); }
-
-Result<int64_t> PipeFile::ioctl(Task&, uint32_t request, uint64_t argument) {
-  if (request != ioctls::kBytesReadable) return error(ENOTTY);
-  TRY(UserPtr<int32_t>(argument).write(static_cast<int32_t>(pipe_->available_bytes())));
-  return int64_t{0};
-}
 
 Result<String> PipeFile::describe() {
   if (is_fifo_) return String{};

@@ -123,7 +123,7 @@ class PipeFile final : public OpenFile {
   Result<size_t> read_at(uint64_t offset, UserOutBuffer& buffer) override;
   Result<size_t> write_at(uint64_t& offset, UserInBuffer& buffer, bool append) override;
   uint32_t poll(PollTable* table) override;
-  Result<int64_t> ioctl(Task& task, uint32_t request, uint64_t argument) override;
+  Result<uint64_t> readable_bytes() override { return pipe_->available_bytes(); }
   Result<String> describe() override;
 
  private:

@@ -47,7 +47,7 @@ Result<size_t> wait_for_files(std::span<PolledFile> files, Deadline deadline) {
       if (!polled.file) continue;
       waiters.set_wanted(polled.wanted);
       const uint32_t bits = polled.file->poll(registering && count == 0 ? &waiters : nullptr);
-      polled.ready = bits & (polled.wanted | poll_bits::kError | poll_bits::kHangUp);
+      polled.ready = bits & polled.wanted;
       if (polled.ready != 0) ++count;
     }
     if (count > 0 || timed_out) return count;

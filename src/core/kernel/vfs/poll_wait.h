@@ -18,8 +18,8 @@ class PollWaiters final : public PollTable {
   PollWaiters& operator=(const PollWaiters&) = delete;
   ~PollWaiters();
 
-  /// What the file that is polled next is watched for: other changes do not wake. Errors and hang-ups always do.
-  void set_wanted(uint32_t bits) { wanted_ = bits | poll_bits::kError | poll_bits::kHangUp; }
+  /// What the file that is polled next is watched for: other changes do not wake.
+  void set_wanted(uint32_t bits) { wanted_ = bits; }
   void watch(WaitQueue& queue) override;
   /// True when a waiter could not be allocated: the wait must fail with ENOMEM.
   bool out_of_memory() const { return out_of_memory_; }
@@ -45,10 +45,10 @@ class PollWaiters final : public PollTable {
 struct PolledFile {
   RefPtr<OpenFile> file;  // null: not polled
   uint32_t wanted = 0;
-  uint32_t ready = 0;  // out; errors and hang-ups are reported even when they are not wanted
+  uint32_t ready = 0;  // out: those of the wanted bits that are set
 };
 
-/// Waits until one of the files is ready; returns how many are, 0 at the deadline. ERESTARTSYS, ENOMEM.
+/// Waits until one of the files is ready; returns how many are, 0 at the deadline (0 ns: at once). ERESTARTSYS, ENOMEM.
 Result<size_t> wait_for_files(std::span<PolledFile> files, Deadline deadline);
 
 }  // namespace umk::vfs
