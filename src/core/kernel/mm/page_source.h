@@ -1,61 +1,20 @@
-// PageSource: what can be mapped. PageStore: the pages of one file in the page cache.
+// PageSource: what can be mapped.
 //
-// The page cache is one sparse file of the host, mapped whole in every process (layout::kCacheWindow). A PageStore is the
-// part of it that belongs to one inode: fixed-size chunks found by a tree. Chunks are address space only; memory comes when a page is first touched and
-// goes back to the host when a page is punched.
+// The page cache is one sparse file of the host, mapped whole in every process (layout::kCacheWindow). A PageStore (page_store.h) is the part of it
+// that belongs to one inode.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 
 #include "core/base/list.h"
-#include "core/base/make.h"
-#include "core/kernel/guest/user_memory.h"
+#include "core/kernel/mm/page_store.h"
 #include "core/sync/mutex.h"
 
 namespace umk::mm {
 
-class CacheWindow;  // allocator of chunks (cache_window.h)
 class Area;
 struct SourceTag;
-
-/// Pages of one file. Reading a hole gives zeroes and allocates nothing.
-class PageStore {
- public:
-  static constexpr uint64_t kChunkBytes = 64 * 1024;
-
-  explicit PageStore(CacheWindow& window) : window_(window) {}
-  ~PageStore();
-
-  /// Copies file bytes [offset, offset + remaining) to the buffer; holes are zeroes. The caller bounded the range by the file's size.
-  Result<size_t> read(uint64_t offset, UserOutBuffer& buffer);
-  /// Copies the buffer into the file's pages, allocating; ENOMEM beyond the machine's memory limit.
-  Result<size_t> write(uint64_t offset, UserInBuffer& buffer);
-  /// Drops everything from `size` on and zeroes the rest of its page.
-  void truncate(uint64_t size);
-  /// Makes [offset, offset + length) a hole, zeroing partial pages.
-  void punch(uint64_t offset, uint64_t length);
-  /// Allocates zeroed pages (fallocate).
-  Result<void> allocate(uint64_t offset, uint64_t length);
-  uint64_t allocated_bytes() const;
-  /// The first offset >= `from` that holds data / is a hole, below `size`.
-  std::optional<uint64_t> next_data(uint64_t from, uint64_t size);
-  uint64_t next_hole(uint64_t from, uint64_t size);
-  /// Kernel address of a page, allocated (zeroed) when absent; null without `allocate` for a hole.
-  Result<std::byte*> page(uint64_t index, bool allocate);
-  /// Offset in the cache file of the chunk that holds `file_offset`, allocating the chunk's address (not its memory): for mappings.
-  Result<uint64_t> cache_offset(uint64_t file_offset);
-
- private:
-  struct Chunk;
-  friend class CacheWindow;
-  CacheWindow& window_;
-  Mutex mutex_{LockRank::PageStore};
-  // representation: see page_store.cpp
-  struct Tree;
-  Tree* tree_ = nullptr;
-};
 
 /// What an inode (or device, or shared memory object) offers to mmap.
 class PageSource {
