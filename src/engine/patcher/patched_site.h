@@ -1,0 +1,66 @@
+// PatchedSite: where a thread stands when it was stopped in or around a patched call site.
+//
+// The `syscall` at `site` is untouched. The instructions before it, [window_start, site), now begin with a jump to the
+// trampoline, which holds the same instructions in the same order and with the same lengths: offset k of the window is
+// offset k of the trampoline. Behind them the trampoline's tail loads rcx and jumps to the gate.
+//
+//   original                        patched                          trampoline
+//   window_start  mov %rdi,%rsi     window_start  jmp trampoline     trampoline + 0   mov %rdi,%rsi
+//   +3            mov $39,%eax      +5            int3 ...           trampoline + 3   mov $39,%eax
+//   site          syscall           site          syscall            trampoline + 8   lea site+2(%rip),%rcx
+//                                                                    trampoline + 15  jmp *literal(%rip)
+//                                                                    trampoline + 21  int3
+//
+// A short conditional jump in the window cannot reach its target from the trampoline: it goes to a jump behind the tail.
+//
+// Guests must not notice. Hence two translations, for whoever shows or takes an instruction pointer (signal frames, ptrace,
+// core dumps, faults):
+//   original_address()  trampoline -> where the thread would stand without the patch. In the tail only rcx differs from the
+//                       original, and `syscall` is about to overwrite that, so the answer is the site.
+//   resume_address()    window -> where a thread with this instruction pointer must run. Every boundary of the window's
+//                       original instructions traps when it is executed (see patch_plan.h), so a thread that was stopped
+//                       there before the patch was written, or is sent there by sigreturn, a computed jump or a debugger,
+//                       arrives as SIGTRAP (whose rip is one further), SIGILL or SIGSEGV with its registers as they were,
+//                       and goes on here.
+// Pure functions of plain numbers, all relative to one load bias; for the resident kernel too.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+namespace umk::patcher {
+
+/// lea disp32(%rip),%rcx; jmp *disp32(%rip); int3, which keeps the processor from guessing beyond the jump.
+inline constexpr uint64_t kTrampolineTail = 7 + 6 + 1;
+/// jmp rel32; int3: what a short conditional jump of the window is led to.
+inline constexpr uint64_t kTrampolineBranch = 5 + 1;
+
+struct PatchedSite {
+  uint64_t window_start;
+  uint64_t site;
+  uint64_t trampoline;
+  /// Where the window's short conditional jump goes; 0 when it has none.
+  uint64_t branch_target;
+
+  constexpr uint64_t window_size() const { return site - window_start; }
+  constexpr uint64_t trampoline_size() const { return window_size() + kTrampolineTail + (branch_target != 0 ? kTrampolineBranch : 0); }
+
+  constexpr bool in_window(uint64_t address) const { return address - window_start < window_size(); }
+  constexpr bool in_trampoline(uint64_t address) const { return address - trampoline < trampoline_size(); }
+
+  /// What an instruction pointer inside the trampoline stands for in the original code; nothing when it is not inside.
+  constexpr std::optional<uint64_t> original_address(uint64_t address) const {
+    if (!in_trampoline(address)) return std::nullopt;
+    const uint64_t offset = address - trampoline;
+    if (offset < window_size()) return window_start + offset;
+    return offset < window_size() + kTrampolineTail ? site : branch_target;
+  }
+
+  /// Where a thread goes on whose instruction pointer lies in the window; nothing when it does not.
+  constexpr std::optional<uint64_t> resume_address(uint64_t address) const {
+    if (!in_window(address)) return std::nullopt;
+    return trampoline + (address - window_start);
+  }
+};
+
+}  // namespace umk::patcher
