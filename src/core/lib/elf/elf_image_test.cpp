@@ -221,7 +221,8 @@ TEST(ElfImageHost, AgreesOnDamagedHeaders) {
 
 TEST(ElfImageHost, AgreesOnShortFiles) {
   const std::string file = Program().bytes();
-  for (const size_t size : {0, 3, 4, 20, 63, 64, 65, 64 + 55}) EXPECT_EQ(on_ours(file.substr(0, size)), on_host(file.substr(0, size))) << size;
+  for (const size_t size : {0, 3, 4, 20, 63, 64, 65, 64 + 55})
+    EXPECT_EQ(on_ours(file.substr(0, size)), on_host(file.substr(0, size))) << size;
 }
 
 }  // namespace

@@ -234,6 +234,12 @@ KernelTermios raw(uint8_t minimum) {
   return settings;
 }
 
+std::string all_bytes() {
+  std::string bytes;
+  for (int i = 0; i < 256; ++i) bytes += static_cast<char>(i);
+  return bytes;
+}
+
 const KernelTermios kPrint = with([](KernelTermios& s) { s.local_flags |= kEchoprt; });
 const KernelTermios kUtf8 = with([](KernelTermios& s) { s.input_flags |= kIutf8; });
 const KernelTermios kSpaces = with([](KernelTermios& s) { s.output_flags |= kXtabs; });
@@ -254,7 +260,8 @@ const Case kCases[] = {
     {"erase words", {type("one two_2  three\x17\x17x\n"), read(30)}},
     {"kill", {type("some \x01 text\x15" "ok\n"), read(30)}},
     {"kill without ECHOKE", {set(with([](KernelTermios& s) { s.local_flags &= ~kEchoke; })), type("text\x15" "ok\n"), read(30)}},
-    {"kill without ECHOK", {set(with([](KernelTermios& s) { s.local_flags &= ~(kEchok | kEchoke); })), type("text\x15" "ok\n"), read(30)}},
+    {"kill without ECHOK",
+     {set(with([](KernelTermios& s) { s.local_flags &= ~(kEchok | kEchoke); })), type("text\x15" "ok\n"), read(30)}},
     {"erase without ECHOE", {set(with([](KernelTermios& s) { s.local_flags &= ~kEchoe; })), type("text\x7f\x7f" "ok\x17z\n"), read(30)}},
     {"erase on paper", {set(kPrint), type("text\x7f\x7f" "ok\x15z\x7f\n"), read(30)}},
     {"erase UTF-8", {set(kUtf8), type("a\xc3\xa9\xe2\x82\xac\x7f\x7f" "b\n"), read(30)}},
@@ -267,8 +274,8 @@ const Case kCases[] = {
     {"IUCLC and ISTRIP", {set(with([](KernelTermios& s) { s.input_flags |= kIuclc; })), type("AbC\xc0\xd7\xde\n"), read(30),
                           set(with([](KernelTermios& s) { s.input_flags |= kIuclc | kIstrip; })), type("\xc1" "B\x8a"), read(30)}},
     {"PARMRK", {set(with([](KernelTermios& s) { s.input_flags |= kParmrk; })), type("a\xff" "b\n"), read(30)}},
-    {"all bytes echoed", {set(with([](KernelTermios& s) { s.input_flags = 0; s.local_flags = kEcho | kEchoctl; })),
-                          type([] { std::string all; for (int i = 0; i < 256; ++i) all += static_cast<char>(i); return all; }()), read(300)}},
+    {"all bytes echoed",
+     {set(with([](KernelTermios& s) { s.input_flags = 0; s.local_flags = kEcho | kEchoctl; })), type(all_bytes()), read(300)}},
     {"VEOL and VEOL2", {set(with([](KernelTermios& s) { s.control_characters[kVeol] = 'x'; s.control_characters[kVeol2] = 'y'; })),
                         type("1x2y3\n"), read(10), read(10), read(10)}},
     {"ECHONL", {set(with([](KernelTermios& s) { s.local_flags = kIcanon | kEchonl; })), type("pass\n"), read(10)}},
@@ -279,10 +286,12 @@ const Case kCases[] = {
     {"ONLRET", {set(with([](KernelTermios& s) { s.output_flags = kOpost | kOnlret | kOnocr | kXtabs; })), print("ab\n\rc\r\rd\te")}},
     {"OLCUC", {set(with([](KernelTermios& s) { s.output_flags |= kOlcuc; })), print("az\xdf\xe0\xf7\xfe\xff{"), type("q\xff\n")}},
     {"stop and start", {type("a\x13" "bc\n"), print("lost"), type("\x11"), print("found"), read(10)}},
-    {"any character starts", {set(with([](KernelTermios& s) { s.input_flags |= kIxany; })), type("\x13"), print("lost"), type("x"), print("found")}},
+    {"any character starts",
+     {set(with([](KernelTermios& s) { s.input_flags |= kIxany; })), type("\x13"), print("lost"), type("x"), print("found")}},
     {"IXON off starts", {type("\x13" "a"), set(with([](KernelTermios& s) { s.input_flags &= ~kIxon; })), print("found")}},
     {"interrupt flushes", {set(kQuiet), type("abc\n"), type("de"), type("\x03"), type("f\n"), read(10)}},
-    {"interrupt without flush", {set(with([](KernelTermios& s) { s.local_flags |= kNoflsh; })), type("ab\x03" "c\x1c" "d\x1a\n"), read(10)}},
+    {"interrupt without flush",
+     {set(with([](KernelTermios& s) { s.local_flags |= kNoflsh; })), type("ab\x03" "c\x1c" "d\x1a\n"), read(10)}},
     {"interrupt starts", {type("\x13"), type("\x03"), print("x")}},
     {"from canonical to raw", {type("abc\ndef"), set(raw(1)), read(100)}},
     {"from raw to canonical", {set(raw(200)), type("abc\ndef"), set(kDefaults), read(5), read(5), type("gh\n"), read(10)}},
