@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Writes the seeds of the fuzz targets in this folder. They are kept in the repository; run this after changing it."""
+
+import os
+import struct
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "seeds")
+
+
+def write(target, name, content):
+    os.makedirs(os.path.join(HERE, target), exist_ok=True)
+    with open(os.path.join(HERE, target, name), "wb") as file:
+        file.write(content)
+
+
+def elf(kind, segments, tail=b""):
+    header = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    header += struct.pack("<HHIQQQIHHHHHH", kind, 62, 1, 0x401000, 64, 0, 0, 64, 56, len(segments), 64, 0, 0)
+    return header + b"".join(struct.pack("<IIQQQQQQ", *s) for s in segments) + tail
+
+
+def cpio(name, data=b"", mode=0o100644, links=1, inode=1, magic=b"070701", checksum=0):
+    fields = [inode, mode, 0, 0, links, 1, len(data), 8, 1, 0, 0, len(name) + 1, checksum]
+    entry = magic + b"".join(b"%08X" % f for f in fields) + name + b"\0"
+    entry += b"\0" * (-len(entry) % 4)
+    return entry + data + b"\0" * (-len(data) % 4)
+
+
+def elf_seeds():
+    text = (1, 5, 0x1000, 0x401000, 0x401000, 0x234, 0x234, 0x1000)
+    data = (1, 6, 0x1FF0, 0x402FF0, 0x402FF0, 0x20, 0x3000, 0x1000)
+    stack = (0x6474E551, 6, 0, 0, 0, 0, 0, 16)
+    write("elf", "static", elf(2, [(1, 4, 0, 0x400000, 0x400000, 0x200, 0x200, 0x1000), text, data, stack]))
+    interpreter = b"/lib64/ld-linux-x86-64.so.2\0"
+    at = 64 + 5 * 56
+    segments = [
+        (3, 4, at, at, at, len(interpreter), len(interpreter), 1),
+        (1, 5, 0, 0, 0, 0x1800, 0x1800, 0x200000),
+        (1, 6, 0x2000, 0x202000, 0x202000, 0x10, 0x4000, 0x200000),
+        (7, 4, 0x2000, 0x202000, 0x202000, 8, 64, 32),
+        stack,
+    ]
+    write("elf", "dynamic", elf(3, segments, interpreter))
+    write("elf", "script", b"#! /bin/sh -e \necho hello\n")
+    write("elf", "script_long", b"#!/usr/bin/env " + b"x" * 300)
+
+
+def cpio_seeds():
+    trailer = cpio(b"TRAILER!!!", mode=0)
+    tree = cpio(b".", mode=0o40755) + cpio(b"bin", mode=0o40755) + cpio(b"bin/sh", b"#!/bin/false\n", mode=0o100755)
+    tree += cpio(b"lib", b"usr/lib", mode=0o120777) + cpio(b"dev/null", mode=0o20666)
+    links = cpio(b"a", links=2, inode=9) + cpio(b"b", b"content", links=2, inode=9)
+    write("cpio", "tree", tree + trailer)
+    write("cpio", "links", links + trailer)
+    write("cpio", "two", links + trailer + b"\0" * 300 + tree + trailer + b"\0" * 8)
+    write("cpio", "checksum", cpio(b"f", b"AB", magic=b"070702", checksum=131) + trailer)
+
+
+def line_discipline_seeds():
+    """Steps as the target reads them: a step's number, then its bytes."""
+
+    def settings(iflag, oflag, lflag, controls=(3, 28, 127, 21, 4, 0, 1, 0, 17, 19, 26, 0, 18, 15, 23, 22, 0, 0, 0)):
+        return b"\0" + struct.pack("<IIIIB", iflag, oflag, 0xBF, lflag, 0) + bytes(controls)
+
+    def typed(keys, times=1):
+        return bytes([1, len(keys)]) + keys + bytes([times - 1])
+
+    def printed(text):
+        return bytes([2, len(text)]) + text
+
+    def read(size):
+        return bytes([3, size])
+
+    room = bytes([4, 255])
+    usual = settings(0x500, 0x5, 0x8A3B)
+    raw = settings(0, 0, 0)
+    paper = settings(0x4500, 0x1805, 0x8E3B)
+    write("line_discipline", "lines", room + usual + typed(b"hello\tx\x7f\x7f\x17\n") + read(3) + read(100) + typed(b"\x04") + read(1))
+    write("line_discipline", "raw", room + typed(b"abc\ndef") + raw + read(5) + typed(b"x\xff\x03") + usual + read(50) + read(50))
+    write("line_discipline", "full", typed(b"0123456789abcdef" * 8, 200) + typed(b"\n") + read(255) * 18 + room)
+    write("line_discipline", "paper", room + paper + typed(b"caf\xc3\xa9\t1\x7f\x7f\x7f\x12\x15") + printed(b"a\tb\r\n\b") + b"\x05\x07")
+    write("line_discipline", "stop", typed(b"a\x13bc") + printed(b"text") + bytes([6, 1]) + room + bytes([6, 0]) + typed(b"\x11\x03"))
+
+
+def patcher_seeds():
+    """Programs with call sites of several forms, their unwind tables with and without an index."""
+    code = (
+        bytes.fromhex("b827000000 0f05 4889fe 31c0 0f05 8b3d00010000 89d0 0f05 c3")
+        + bytes.fromhex("0f1f440000 31c0 0f05 eb fa 803d0001000000 7404 31c0 0f05 c3 ba3c000000 31ff 89d0 0f05 ebf8")
+        + bytes.fromhex("48c7c00f000000 0f05")
+    )
+    text, frame = 0x401000, 0x402000
+    common = struct.pack("<IIB", 20, 0, 1) + b"zR\0\x01\x78\x10\x01\x1b" + b"\0" * 6
+    common += b"\0" * (24 - len(common))
+    entries, rows = common, []
+    for begin, size in ((0, 25), (30, len(code) - 39), (len(code) - 9, 9)):
+        at = frame + 0x40 + len(entries)
+        rows.append((text + begin, at))
+        entries += struct.pack("<IIiIBxxx", 16, at + 4 - frame - 0x40, text + begin - at - 8, size, 0)
+    entries += b"\0" * 4
+    index = b"\x01\x1b\x03\x3b" + struct.pack("<iI", 0x40 - 4, len(rows)) + b"".join(struct.pack("<ii", a - frame, b - frame) for a, b in rows)
+    tables = index.ljust(0x40, b"\0") + entries
+    code_at = 64 + 4 * 56
+    segments = [
+        (1, 5, code_at, text, text, len(code), len(code), 0x1000),
+        (1, 4, code_at + len(code), frame, frame, len(tables), len(tables), 0x1000),
+        (0x6474E550, 4, 0, frame, frame, len(index), len(index), 4),
+        (0x6474E551, 6, 0, 0, 0, 0, 0, 16),
+    ]
+    write("patcher", "index", elf(2, segments, code + tables))
+    no_table = tables[:2] + b"\xff\xff" + tables[4:]
+    write("patcher", "no_table", elf(2, segments, code + no_table))
+    write("patcher", "no_unwinding", elf(2, segments[:1] + segments[3:] * 3, code))
+
+
+if __name__ == "__main__":
+    elf_seeds()
+    cpio_seeds()
+    line_discipline_seeds()
+    patcher_seeds()
