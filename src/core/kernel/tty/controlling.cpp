@@ -118,7 +118,7 @@ void Tty::hang_up_locked(bool leader_exits) {
   discipline_.resume_output();
   // Twice, since output that a VSTOP holds goes on when IXON goes.
   set_settings_locked({});
-  set_settings_locked(termios::kDefaults);
+  set_settings_locked(initial_settings_);
   readers_.wake_all();
   writers_.wake_all();
 }

@@ -237,6 +237,11 @@ void Tty::set_settings_locked(const KernelTermios& settings) {
   const KernelTermios before = discipline_.settings();
   discipline_.set_settings(settings);
   on_settings_changed(before);
+  if (input_is_held_) {
+    // Another mode may take what this one could not.
+    input_is_held_ = false;
+    on_input_room();
+  }
   // What may be read changes with ICANON and VMIN; what may be written with IXON.
   wake_readers();
   wake_writers();
@@ -244,6 +249,7 @@ void Tty::set_settings_locked(const KernelTermios& settings) {
 
 void Tty::flush_input_locked() {
   discipline_.flush_input();
+  on_input_flushed();
   if (input_is_held_) {
     input_is_held_ = false;
     on_input_room();

@@ -46,15 +46,14 @@ bool Tty::is_hung_up(const vfs::OpenFile& file) const {
 
 size_t Tty::receive(std::span<const uint8_t> bytes) {
   MutexLock lock(mutex_);
-  size_t taken = 0;
-  receive_locked(bytes, taken);
-  return taken;
+  return receive_locked(bytes);
 }
 
-void Tty::receive_locked(std::span<const uint8_t> bytes, size_t& taken) {
-  taken = discipline_.receive(bytes);
+size_t Tty::receive_locked(std::span<const uint8_t> bytes) {
+  const size_t taken = discipline_.receive(bytes);
   if (taken < bytes.size()) input_is_held_ = true;
-  if (discipline_.is_readable() || discipline_.readable_bytes() > 0) wake_readers();
+  if (discipline_.readable_bytes() > 0 || discipline_.is_readable()) wake_readers();
+  return taken;
 }
 
 Result<size_t> Tty::read(TtyFile& file, UserOutBuffer& buffer) {

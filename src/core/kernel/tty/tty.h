@@ -51,7 +51,8 @@ class Tty : public ControllingTerminal, protected LineDevice {
   void resume_writers() EXCLUDES(mutex_);
 
  protected:
-  Tty(JobControl& jobs, vfs::DeviceNumber device) : mutex_(LockRank::Tty), jobs_(jobs), device_(device), discipline_(*this) {}
+  Tty(JobControl& jobs, vfs::DeviceNumber device, const KernelTermios& settings = termios::kDefaults)
+      : mutex_(LockRank::Tty), jobs_(jobs), device_(device), initial_settings_(settings), discipline_(*this, settings) {}
   ~Tty() override = default;
 
   // --- what the device adds to LineDevice; called with mutex_ held.
@@ -67,6 +68,8 @@ class Tty : public ControllingTerminal, protected LineDevice {
   virtual Result<void> prepare_open() { return {}; }
   /// After the last open file is gone.
   virtual void on_last_close() {}
+  /// What was typed was forgotten.
+  virtual void on_input_flushed() {}
   /// The other end is gone: reads and writes of files that were not hung up fail with EIO.
   virtual bool is_disconnected() const { return false; }
   virtual void on_settings_changed(const KernelTermios& before) { (void)before; }
@@ -88,11 +91,15 @@ class Tty : public ControllingTerminal, protected LineDevice {
   void hang_up_locked(bool leader_exits) REQUIRES(mutex_);
   void change_window_size_locked(const WindowSize& size) REQUIRES(mutex_);
   bool has_open_files() const REQUIRES(mutex_) { return !files_.empty(); }
-  void receive_locked(std::span<const uint8_t> bytes, size_t& taken) REQUIRES(mutex_);
+  /// Hands bytes to the line discipline and wakes readers; returns how many it took.
+  size_t receive_locked(std::span<const uint8_t> bytes) REQUIRES(mutex_);
+  /// Requests that a pseudo-terminal's master makes of its slave too (`from_master`). ENOTTY when it is none of them.
+  Result<int64_t> common_ioctl(vfs::OpenFile& file, uint32_t request, uint64_t argument, bool from_master);
 
   Mutex mutex_;
   JobControl& jobs_;
   const vfs::DeviceNumber device_;
+  const KernelTermios initial_settings_;
   LineDiscipline discipline_;
   WaitQueue readers_;
   WaitQueue writers_;
@@ -104,7 +111,6 @@ class Tty : public ControllingTerminal, protected LineDevice {
 
  private:
   friend class TtyFile;
-  friend class PtyMasterFile;
 
   // What TtyFile calls; see there.
   Result<size_t> read(TtyFile& file, UserOutBuffer& buffer);
@@ -131,8 +137,7 @@ class Tty : public ControllingTerminal, protected LineDevice {
   Result<ProcessId> session_for(bool from_master) EXCLUDES(mutex_);
   Result<void> set_foreground(ProcessId id) EXCLUDES(mutex_);
 
-  // ioctl.cpp; the master of a pseudo-terminal uses the first for its slave
-  Result<int64_t> common_ioctl(vfs::OpenFile& file, uint32_t request, uint64_t argument, bool from_master);
+  // ioctl.cpp
   Result<void> take_settings(vfs::OpenFile& file, uint32_t request, uint64_t argument);
   Result<void> flow_control(vfs::OpenFile& file, uint64_t action);
   Result<void> simulate_input(uint64_t argument);

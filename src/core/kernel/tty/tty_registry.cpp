@@ -1,5 +1,7 @@
 #include "core/kernel/tty/tty_registry.h"
 
+#include "core/kernel/vfs/vfs.h"
+
 namespace umk::tty {
 
 void TtyRegistry::set_console(unsigned number, RefPtr<Tty> terminal) {
@@ -7,13 +9,32 @@ void TtyRegistry::set_console(unsigned number, RefPtr<Tty> terminal) {
   consoles_[number] = std::move(terminal);
 }
 
-Result<RefPtr<vfs::OpenFile>> TtyRegistry::open(vfs::DeviceNumber device, RefPtr<vfs::Inode> inode, uint32_t flags, const Credentials& who) {
+Result<RefPtr<vfs::OpenFile>> TtyRegistry::open(vfs::Vfs& vfs, const vfs::Caller& caller, RefPtr<vfs::Inode> inode, vfs::DeviceNumber device,
+                                                const vfs::Path& path, uint32_t flags) {
   if (device.major == kConsoleMajor && device.minor < kConsoles && consoles_[device.minor])
     return consoles_[device.minor]->open(std::move(inode), flags);
-  if (device.major == kAuxiliaryMajor && device.minor == kTtyMinor) return open_controlling(std::move(inode), flags);
-  if (device.major == kAuxiliaryMajor && device.minor == kMultiplexerMinor) return open_multiplexer(std::move(inode), flags, who);
-  if (device.major == kAuxiliaryMajor && device.minor == kConsoleMinor && console()) return console()->open(std::move(inode), flags, true);
-  return error(ENXIO);
+  if (device.major == kSlaveMajor) {
+    PseudoTerminalSource* source = source_of(inode->superblock());
+    if (!source) return error(ENXIO);
+    return source->open_slave(device.minor, std::move(inode), flags);
+  }
+  if (device.major != kAuxiliaryMajor) return error(ENXIO);
+  switch (device.minor) {
+    case kTtyMinor:
+      return open_controlling(std::move(inode), flags);
+    case kConsoleMinor:
+      if (!console()) return error(ENXIO);
+      return console()->open(std::move(inode), flags, true);
+    case kMultiplexerMinor: {
+      // Held until the master holds it.
+      const RefPtr<vfs::Superblock> devpts = TRY(devpts_for(vfs, caller, *inode, path));
+      PseudoTerminalSource* source = source_of(*devpts);
+      if (!source) return error(ENODEV);
+      return source->open_master(std::move(inode), flags, caller.credentials);
+    }
+    default:
+      return error(ENXIO);
+  }
 }
 
 Result<RefPtr<vfs::OpenFile>> TtyRegistry::open_controlling(RefPtr<vfs::Inode> inode, uint32_t flags) {
@@ -23,27 +44,23 @@ Result<RefPtr<vfs::OpenFile>> TtyRegistry::open_controlling(RefPtr<vfs::Inode> i
   return static_cast<Tty*>(member.terminal.get())->open(std::move(inode), flags | vfs::open_flags::kNoControllingTty);
 }
 
-Result<RefPtr<vfs::OpenFile>> TtyRegistry::open_multiplexer(RefPtr<vfs::Inode> inode, uint32_t flags, const Credentials& who) {
-  PseudoTerminalSource* found = nullptr;
-  {
-    MutexLock lock(mutex_);
-    for (PseudoTerminalSource* source : sources_) {
-      if (!source->try_hold()) continue;
-      found = source;
-      break;
-    }
-  }
-  // As Linux without a devpts beside the device.
-  if (!found) return error(ENODEV);
-  Result<RefPtr<vfs::OpenFile>> file = found->open_master(std::move(inode), flags, who);
-  found->release();
-  return file;
+Result<RefPtr<vfs::Superblock>> TtyRegistry::devpts_for(vfs::Vfs& vfs, const vfs::Caller& caller, const vfs::Inode& inode, const vfs::Path& path) {
+  if (source_of(inode.superblock())) return RefPtr<vfs::Superblock>(inode.superblock());
+  const vfs::Path directory(path.mount, vfs.dentries().parent_of(*path.dentry));
+  const vfs::Path beside = TRY(vfs.lookup(caller, {&directory, "pts"}));
+  return RefPtr<vfs::Superblock>(beside.dentry->inode()->superblock());
 }
 
-void TtyRegistry::add_source(PseudoTerminalSource& source) {
+PseudoTerminalSource* TtyRegistry::source_of(const vfs::Superblock& superblock) {
   MutexLock lock(mutex_);
-  // Without memory /dev/ptmx does not find the instance; its own ptmx still works.
-  (void)sources_.push_back(&source);
+  for (PseudoTerminalSource* source : sources_)
+    if (&source->superblock() == &superblock) return source;
+  return nullptr;
+}
+
+Result<void> TtyRegistry::add_source(PseudoTerminalSource& source) {
+  MutexLock lock(mutex_);
+  return sources_.push_back(&source);
 }
 
 void TtyRegistry::remove_source(PseudoTerminalSource& source) {

@@ -2,12 +2,17 @@
 //
 //   /dev/tty 5:0       the controlling terminal of whoever opens it
 //   /dev/console 5:1   the system's console, never a controlling terminal by being opened
-//   /dev/ptmx 5:2      a new pseudo-terminal of the devpts instance that was mounted first
+//   /dev/ptmx 5:2      a new pseudo-terminal: of the devpts that the node lies in, else of the one mounted at `pts` beside it
 //   /dev/ttyN 4:N      consoles
-//   /dev/pts/N 136:N   slaves, opened through devpts, which knows its own
+//   /dev/pts/N 136:N   slaves, of the devpts that the node lies in
 #pragma once
 
 #include "core/kernel/tty/tty.h"
+#include "core/kernel/vfs/device_opener.h"
+
+namespace umk::vfs {
+class Vfs;
+}
 
 namespace umk::tty {
 
@@ -17,11 +22,9 @@ inline constexpr uint32_t kTtyMinor = 0, kConsoleMinor = 1, kMultiplexerMinor = 
 /// Makes pseudo-terminals: an instance of devpts.
 class PseudoTerminalSource {
  public:
-  /// Opens a new master.
+  virtual vfs::Superblock& superblock() = 0;
   virtual Result<RefPtr<vfs::OpenFile>> open_master(RefPtr<vfs::Inode> inode, uint32_t flags, const Credentials& who) = 0;
-  /// Keeps the object alive; false when it is going away.
-  virtual bool try_hold() = 0;
-  virtual void release() = 0;
+  virtual Result<RefPtr<vfs::OpenFile>> open_slave(unsigned number, RefPtr<vfs::Inode> inode, uint32_t flags) = 0;
 
  protected:
   ~PseudoTerminalSource() = default;
@@ -38,20 +41,24 @@ class TtyRegistry {
   void set_console(unsigned number, RefPtr<Tty> terminal);
   Tty* console() const { return consoles_[0].get(); }
 
-  /// Opens a character device of major 4 or 5. ENXIO when nothing stands behind the number.
-  Result<RefPtr<vfs::OpenFile>> open(vfs::DeviceNumber device, RefPtr<vfs::Inode> inode, uint32_t flags, const Credentials& who);
+  /// Opens a character device of major 4, 5 or 136; arguments are DeviceOpener's. ENXIO when nothing stands behind the number.
+  /// `vfs` finds the devpts beside a multiplexer.
+  Result<RefPtr<vfs::OpenFile>> open(vfs::Vfs& vfs, const vfs::Caller& caller, RefPtr<vfs::Inode> inode, vfs::DeviceNumber device,
+                                     const vfs::Path& path, uint32_t flags);
 
-  void add_source(PseudoTerminalSource& source);
+  /// Instances announce themselves while they live.
+  Result<void> add_source(PseudoTerminalSource& source);
   void remove_source(PseudoTerminalSource& source);
 
  private:
   Result<RefPtr<vfs::OpenFile>> open_controlling(RefPtr<vfs::Inode> inode, uint32_t flags);
-  Result<RefPtr<vfs::OpenFile>> open_multiplexer(RefPtr<vfs::Inode> inode, uint32_t flags, const Credentials& who);
+  Result<RefPtr<vfs::Superblock>> devpts_for(vfs::Vfs& vfs, const vfs::Caller& caller, const vfs::Inode& inode, const vfs::Path& path);
+  PseudoTerminalSource* source_of(const vfs::Superblock& superblock) EXCLUDES(mutex_);
 
   JobControl& jobs_;
   RefPtr<Tty> consoles_[kConsoles];
   Mutex mutex_{LockRank::Tty};
-  Vector<PseudoTerminalSource*> sources_ GUARDED_BY(mutex_);  // the oldest first
+  Vector<PseudoTerminalSource*> sources_ GUARDED_BY(mutex_);
 };
 
 }  // namespace umk::tty
