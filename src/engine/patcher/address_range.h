@@ -13,8 +13,12 @@ struct AddressRange {
 
   constexpr uint64_t size() const { return end - begin; }
   constexpr bool contains(uint64_t address) const { return address - begin < size(); }
-  constexpr bool contains(const AddressRange& other) const { return other.size() <= size() && other.begin - begin <= size() - other.size(); }
-  constexpr bool overlaps(const AddressRange& other) const { return (other.size() != 0 && contains(other.begin)) || (size() != 0 && other.contains(begin)); }
+  constexpr bool contains(const AddressRange& other) const {
+    return other.size() <= size() && other.begin - begin <= size() - other.size();
+  }
+  constexpr bool overlaps(const AddressRange& other) const {
+    return (other.size() != 0 && contains(other.begin)) || (size() != 0 && other.contains(begin));
+  }
   constexpr bool operator==(const AddressRange&) const = default;
 };
 

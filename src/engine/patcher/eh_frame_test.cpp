@@ -168,7 +168,7 @@ TEST(EhFrame, FindsWithoutAnIndex) {
 TEST(EhFrame, ReadsOtherEncodingsAndVersions) {
   for (const uint8_t version : {uint8_t{1}, uint8_t{3}, uint8_t{4}}) {
     Tables tables;
-    tables.entry(tables.common("", 0, version), 0x400000, 0x20, 0x00);     // absolute, 8 bytes
+    tables.entry(tables.common("", 0, version), 0x400000, 0x20, 0x00);  // absolute, 8 bytes
     tables.entry(tables.common("zR", kU32, version), 0x400020, 0x20, kU32);
     tables.finish_index();
     for (const uint64_t begin : {0x400000u, 0x400020u}) {

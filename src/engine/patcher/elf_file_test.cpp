@@ -45,9 +45,33 @@ Bytes make_file(bool with_index) {
   header.e_shnum = 3;
   header.e_shstrndx = 2;
   put(bytes, 0, header);
-  put(bytes, 64, Elf64_Phdr{.p_type = PT_LOAD, .p_flags = PF_R, .p_offset = 0, .p_vaddr = 0x400000, .p_paddr = 0, .p_filesz = 0x1000, .p_memsz = 0x1000, .p_align = 0x1000});
-  put(bytes, 64 + 56, Elf64_Phdr{.p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_offset = 0x1000, .p_vaddr = kCodeAt, .p_paddr = 0, .p_filesz = 0x200, .p_memsz = 0x800, .p_align = 0x1000});
-  put(bytes, 64 + 112, Elf64_Phdr{.p_type = PT_GNU_EH_FRAME, .p_flags = PF_R, .p_offset = 0x800, .p_vaddr = 0x400800, .p_paddr = 0, .p_filesz = 0x40, .p_memsz = 0x40, .p_align = 4});
+  put(bytes, 64,
+      Elf64_Phdr{.p_type = PT_LOAD,
+                 .p_flags = PF_R,
+                 .p_offset = 0,
+                 .p_vaddr = 0x400000,
+                 .p_paddr = 0,
+                 .p_filesz = 0x1000,
+                 .p_memsz = 0x1000,
+                 .p_align = 0x1000});
+  put(bytes, 64 + 56,
+      Elf64_Phdr{.p_type = PT_LOAD,
+                 .p_flags = PF_R | PF_X,
+                 .p_offset = 0x1000,
+                 .p_vaddr = kCodeAt,
+                 .p_paddr = 0,
+                 .p_filesz = 0x200,
+                 .p_memsz = 0x800,
+                 .p_align = 0x1000});
+  put(bytes, 64 + 112,
+      Elf64_Phdr{.p_type = PT_GNU_EH_FRAME,
+                 .p_flags = PF_R,
+                 .p_offset = 0x800,
+                 .p_vaddr = 0x400800,
+                 .p_paddr = 0,
+                 .p_filesz = 0x40,
+                 .p_memsz = 0x40,
+                 .p_align = 4});
   Elf64_Shdr frame{};
   frame.sh_name = 1;
   frame.sh_flags = SHF_ALLOC;
@@ -118,7 +142,8 @@ TEST(ElfFile, SurvivesChangedHeaders) {
     if (!file) continue;
     uint8_t byte = 0;
     file->read(kCodeAt, {&byte, 1});
-    find_function(file->unwind_tables(), [&](uint64_t address, std::span<uint8_t> into) { return file->read(address, into); }, kCodeAt);
+    find_function(
+        file->unwind_tables(), [&](uint64_t address, std::span<uint8_t> into) { return file->read(address, into); }, kCodeAt);
   }
 }
 

@@ -42,10 +42,8 @@ bool is_plain(ZydisInstructionCategory category) {
     case ZYDIS_CATEGORY_SHIFT:
     case ZYDIS_CATEGORY_SSE:
     case ZYDIS_CATEGORY_STRINGOP:
-    case ZYDIS_CATEGORY_WIDENOP:
-      return true;
-    default:
-      return false;
+    case ZYDIS_CATEGORY_WIDENOP: return true;
+    default: return false;
   }
 }
 
@@ -59,10 +57,8 @@ bool is_peculiar(ZydisMnemonic mnemonic) {
     case ZYDIS_MNEMONIC_POPFD:
     case ZYDIS_MNEMONIC_POPFQ:
     case ZYDIS_MNEMONIC_CLI:
-    case ZYDIS_MNEMONIC_STI:
-      return true;
-    default:
-      return false;
+    case ZYDIS_MNEMONIC_STI: return true;
+    default: return false;
   }
 }
 
@@ -159,7 +155,8 @@ class Decoder {
  private:
   std::vector<ZydisDecodedOperand> operands(const ZydisDecodedInstruction& instruction, const ZydisDecoderContext& context) const {
     std::vector<ZydisDecodedOperand> result(instruction.operand_count);
-    if (!ZYAN_SUCCESS(ZydisDecoderDecodeOperands(&decoder_, &context, &instruction, result.data(), instruction.operand_count))) result.clear();
+    if (!ZYAN_SUCCESS(ZydisDecoderDecodeOperands(&decoder_, &context, &instruction, result.data(), instruction.operand_count)))
+      result.clear();
     return result;
   }
 
@@ -216,7 +213,8 @@ Survey survey(const Decoder& decoder, std::span<const uint8_t> code, uint64_t be
 }
 
 // Appends the instructions of the padding before `function` to `run`, from the last one back, as long as they are nops.
-void add_padding(const Decoder& decoder, const Text& text, const FunctionRange& function, uint64_t site, std::vector<MovableInstruction>& run) {
+void add_padding(const Decoder& decoder, const Text& text, const FunctionRange& function, uint64_t site,
+                 std::vector<MovableInstruction>& run) {
   const AddressRange range = {function.padding_begin, function.code.begin};
   if (range.size() == 0 || range.size() > kMaxPadding) return;
   const auto padding = text.slice(range);

@@ -160,9 +160,13 @@ class LivePatch : public testing::Test {
 
   PatchPlan patch(const Bytes& code, uint64_t site, uint64_t padding = 0) {
     const std::array<AddressRange, 1> room = {{{companion_ + 8, text_}}};
-    const auto planned = plan_patch({.text = {code, text_}, .site = text_ + site, .trapped_rax = {},
+    const auto planned = plan_patch({.text = {code, text_},
+                                     .site = text_ + site,
+                                     .trapped_rax = {},
                                      .function = FunctionRange{.code = {text_ + padding, text_ + code.size()}, .padding_begin = text_},
-                                     .literal = companion_, .room = room, .taken = {}});
+                                     .literal = companion_,
+                                     .room = room,
+                                     .taken = {}});
     if (const Refusal* refusal = std::get_if<Refusal>(&planned)) {
       ADD_FAILURE() << refusal->text();
       return {};
@@ -194,11 +198,11 @@ class LivePatch : public testing::Test {
 };
 
 TEST_F(LivePatch, KeepsEveryRegisterAndFlag) {
-  expect_same({0xb8, 110, 0, 0, 0, 0x0f, 0x05, 0xc3}, 5, 110);                                          // getppid
+  expect_same({0xb8, 110, 0, 0, 0, 0x0f, 0x05, 0xc3}, 5, 110);  // getppid
   expect_same({0x48, 0xc7, 0xc0, 110, 0, 0, 0, 0x0f, 0x05, 0xc3}, 7, 110);
-  expect_same({0x48, 0x89, 0xfa, 0x31, 0xc0, 0x0f, 0x05, 0xc3}, 5, 0);                                  // mov %rdi,%rdx; read
-  expect_same({0x50, 0x58, 0xb0, 0x00, 0x31, 0xc0, 0x0f, 0x05, 0xc3}, 6, 0);                            // push, pop, mov %al
-  expect_same({0xb8, 110, 0, 0, 0, 0x48, 0x83, 0xfa, 0x10, 0x0f, 0x05, 0xc3}, 9, 110);                  // flags from cmp
+  expect_same({0x48, 0x89, 0xfa, 0x31, 0xc0, 0x0f, 0x05, 0xc3}, 5, 0);                  // mov %rdi,%rdx; read
+  expect_same({0x50, 0x58, 0xb0, 0x00, 0x31, 0xc0, 0x0f, 0x05, 0xc3}, 6, 0);            // push, pop, mov %al
+  expect_same({0xb8, 110, 0, 0, 0, 0x48, 0x83, 0xfa, 0x10, 0x0f, 0x05, 0xc3}, 9, 110);  // flags from cmp
 }
 
 TEST_F(LivePatch, MovedOperandsMeanTheSamePlace) {
@@ -235,10 +239,8 @@ TEST_F(LivePatch, EveryBoundaryOfAPatchedWindowLeadsOn) {
   for (size_t i = 0; i < numbers.size(); ++i) sigaction(numbers[i], &action, &old[i]);
 
   const std::vector<std::pair<Bytes, uint64_t>> cases = {
-      {{0x48, 0x89, 0xfa, 0x31, 0xc0, 0x0f, 0x05, 0xc3}, 5},
-      {{0x31, 0xc0, 0x48, 0x89, 0xfa, 0x0f, 0x05, 0xc3}, 5},
-      {{0x48, 0x83, 0xee, 0x10, 0x31, 0xc0, 0x0f, 0x05, 0xc3}, 6},
-      {{0x31, 0xd2, 0x89, 0xd6, 0x31, 0xc0, 0x0f, 0x05, 0xc3}, 6},
+      {{0x48, 0x89, 0xfa, 0x31, 0xc0, 0x0f, 0x05, 0xc3}, 5},       {{0x31, 0xc0, 0x48, 0x89, 0xfa, 0x0f, 0x05, 0xc3}, 5},
+      {{0x48, 0x83, 0xee, 0x10, 0x31, 0xc0, 0x0f, 0x05, 0xc3}, 6}, {{0x31, 0xd2, 0x89, 0xd6, 0x31, 0xc0, 0x0f, 0x05, 0xc3}, 6},
       {{0xba, 1, 0, 0, 0, 0x31, 0xc0, 0x0f, 0x05, 0xc3}, 7},
   };
   for (const auto& [code, site] : cases) {
@@ -332,16 +334,17 @@ int use_patched_library() {
   static int counter;
   std::array<pthread_t, 4> threads;
   for (pthread_t& thread : threads) {
-    REQUIRE(pthread_create(&thread, nullptr,
-                           [](void*) -> void* {
-                             for (int i = 0; i < 20000; ++i) {
-                               pthread_mutex_lock(&mutex);
-                               ++counter;
-                               pthread_mutex_unlock(&mutex);
-                             }
-                             return reinterpret_cast<void*>(umk_test_gate_calls);
-                           },
-                           nullptr) == 0);
+    REQUIRE(pthread_create(
+                &thread, nullptr,
+                [](void*) -> void* {
+                  for (int i = 0; i < 20000; ++i) {
+                    pthread_mutex_lock(&mutex);
+                    ++counter;
+                    pthread_mutex_unlock(&mutex);
+                  }
+                  return reinterpret_cast<void*>(umk_test_gate_calls);
+                },
+                nullptr) == 0);
   }
   for (const pthread_t thread : threads) {
     void* calls = nullptr;
@@ -393,7 +396,8 @@ int patch_own_library() {
     for (uint64_t site = segment.addresses.begin; site + 1 < segment.addresses.end; ++site) {
       const uint8_t* const code = at(site + library.bias);
       if (code[0] != 0x0f || code[1] != 0x05 || returns_twice_in_one_memory(code)) continue;
-      auto planned = plan_patch_in_file(*file, {.site = site, .trapped_rax = {}, .literal = companion - library.bias, .room = {&room, 1}, .taken = {}});
+      auto planned = plan_patch_in_file(
+          *file, {.site = site, .trapped_rax = {}, .literal = companion - library.bias, .room = {&room, 1}, .taken = {}});
       PatchPlan* const plan = std::get_if<PatchPlan>(&planned);
       if (!plan) continue;
       room.begin = plan->trampoline_range().end;

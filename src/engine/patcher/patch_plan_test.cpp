@@ -28,10 +28,18 @@ struct Case {
   std::vector<AddressRange> taken = {};
 
   std::variant<PatchPlan, Refusal> run() const {
-    SiteRequest request{.text = {code, kText}, .site = kText + site, .trapped_rax = rax, .function = {}, .literal = kCompanion, .room = room, .taken = taken};
+    SiteRequest request{.text = {code, kText},
+                        .site = kText + site,
+                        .trapped_rax = rax,
+                        .function = {},
+                        .literal = kCompanion,
+                        .room = room,
+                        .taken = taken};
     if (has_function) {
       const AddressRange range = function.value_or(AddressRange{padding, code.size()});
-      request.function = {.code = {kText + range.begin, kText + range.end}, .padding_begin = kText + range.begin - padding, .is_signal_frame = is_signal_frame};
+      request.function = {.code = {kText + range.begin, kText + range.end},
+                          .padding_begin = kText + range.begin - padding,
+                          .is_signal_frame = is_signal_frame};
     }
     return plan_patch(request);
   }
@@ -56,13 +64,14 @@ Bytes operator+(Bytes left, const Bytes& right) {
 }
 
 int32_t displacement_at(const Bytes& bytes, size_t offset) {
-  return static_cast<int32_t>(bytes[offset] | bytes[offset + 1] << 8 | bytes[offset + 2] << 16 | static_cast<uint32_t>(bytes[offset + 3]) << 24);
+  return static_cast<int32_t>(bytes[offset] | bytes[offset + 1] << 8 | bytes[offset + 2] << 16 |
+                              static_cast<uint32_t>(bytes[offset + 3]) << 24);
 }
 
-const Bytes kMov39 = {0xb8, 39, 0, 0, 0};               // mov $39,%eax
-const Bytes kMovRdiRsi = {0x48, 0x89, 0xfe};            // mov %rdi,%rsi
-const Bytes kXorEax = {0x31, 0xc0};                     // xor %eax,%eax
-const Bytes kMovEdxEax = {0x89, 0xd0};                  // mov %edx,%eax
+const Bytes kMov39 = {0xb8, 39, 0, 0, 0};     // mov $39,%eax
+const Bytes kMovRdiRsi = {0x48, 0x89, 0xfe};  // mov %rdi,%rsi
+const Bytes kXorEax = {0x31, 0xc0};           // xor %eax,%eax
+const Bytes kMovEdxEax = {0x89, 0xd0};        // mov %edx,%eax
 const Bytes kSyscall = {0x0f, 0x05};
 const Bytes kRet = {0xc3};
 const Bytes kNop5 = {0x0f, 0x1f, 0x44, 0x00, 0x00};
@@ -89,8 +98,13 @@ TEST(PatchPlan, ReplacesTheAdjacentConstantLoad) {
 TEST(PatchPlan, LiesAsFarAwayAtAnyBias) {
   const Case low{.code = kMov39 + kSyscall + kRet, .site = 5};
   const PatchPlan plan = low.plan();
-  SiteRequest request{.text = {low.code, 0}, .site = 5, .trapped_rax = {}, .function = FunctionRange{.code = {0, 8}, .padding_begin = 0},
-                      .literal = kCompanion - kText, .room = {}, .taken = {}};
+  SiteRequest request{.text = {low.code, 0},
+                      .site = 5,
+                      .trapped_rax = {},
+                      .function = FunctionRange{.code = {0, 8}, .padding_begin = 0},
+                      .literal = kCompanion - kText,
+                      .room = {},
+                      .taken = {}};
   // Below a library whose addresses begin at 0: the range wraps.
   const std::array<AddressRange, 1> room = {{{kCompanion - kText + 8, kCompanion - kText + 0x40000}}};
   request.room = room;
@@ -110,12 +124,12 @@ TEST(PatchPlan, PrefersAWindowWithoutBoundariesInTheJump) {
 }
 
 TEST(PatchPlan, ChoosesThePlaceSoThatBoundariesInTheJumpTrap) {
-  for (const auto& [code, site] : {std::pair<Bytes, uint64_t>{kMovRdiRsi + kXorEax, 5},                      // 3, 2
-                                   {kXorEax + kMovRdiRsi, 5},                                                // 2, 3
-                                   {kXorEax + kMovEdxEax + kMovEdxEax, 6},                                   // 2, 2, 2
-                                   {Bytes{0x48, 0x83, 0xee, 0x10} + kXorEax, 6},                             // 4, 2
-                                   {Bytes{0x50} + kMovRdiRsi + kXorEax, 6},                                  // 1, 3, 2
-                                   {Bytes{0x50, 0x51, 0x52} + kMovRdiRsi, 6}}) {                             // 1, 1, 1, 3
+  for (const auto& [code, site] : {std::pair<Bytes, uint64_t>{kMovRdiRsi + kXorEax, 5},  // 3, 2
+                                   {kXorEax + kMovRdiRsi, 5},                            // 2, 3
+                                   {kXorEax + kMovEdxEax + kMovEdxEax, 6},               // 2, 2, 2
+                                   {Bytes{0x48, 0x83, 0xee, 0x10} + kXorEax, 6},         // 4, 2
+                                   {Bytes{0x50} + kMovRdiRsi + kXorEax, 6},              // 1, 3, 2
+                                   {Bytes{0x50, 0x51, 0x52} + kMovRdiRsi, 6}}) {         // 1, 1, 1, 3
     const PatchPlan plan = Case{.code = code + kSyscall + kRet, .site = site}.plan();
     for (const uint64_t boundary : plan.boundaries) {
       if (boundary == plan.place.window_start) continue;
@@ -146,7 +160,8 @@ TEST(PatchPlan, CorrectsRipRelativeOperands) {
 
 TEST(PatchPlan, RefusesWhatCannotBeReached) {
   const Bytes code = kMov39 + kSyscall + kRet;
-  EXPECT_EQ((Case{.code = code, .site = 5, .room = {{uint64_t{1} << 40, (uint64_t{1} << 40) + 4096}}}.refusal()), RefusalReason::OutOfReach);
+  EXPECT_EQ((Case{.code = code, .site = 5, .room = {{uint64_t{1} << 40, (uint64_t{1} << 40) + 4096}}}.refusal()),
+            RefusalReason::OutOfReach);
   // An operand at the far end of its reach, seen from a trampoline below.
   const Bytes far = {0x48, 0x8b, 0x05, 0xff, 0xff, 0xff, 0x7f};
   EXPECT_EQ((Case{.code = far + kSyscall, .site = 7}.refusal()), RefusalReason::OutOfReach);
@@ -158,7 +173,8 @@ TEST(PatchPlan, RefusesWithoutRoom) {
   const Bytes code = kMov39 + kSyscall + kRet;
   EXPECT_EQ((Case{.code = code, .site = 5, .room = {}}.refusal()), RefusalReason::NoRoom);
   EXPECT_EQ((Case{.code = code, .site = 5, .room = {{kCompanion, kCompanion + 18}}}.refusal()), RefusalReason::NoRoom);
-  const PatchPlan plan = Case{.code = code, .site = 5, .room = {{kCompanion, kCompanion + 18}, {kCompanion + 32, kCompanion + 32 + 19}}}.plan();
+  const PatchPlan plan =
+      Case{.code = code, .site = 5, .room = {{kCompanion, kCompanion + 18}, {kCompanion + 32, kCompanion + 32 + 19}}}.plan();
   EXPECT_EQ(plan.place.trampoline, kCompanion + 32);
 }
 
@@ -202,8 +218,8 @@ TEST(PatchPlan, RefusesInstructionsThatMustStay) {
   EXPECT_EQ((Case{.code = kMov39 + kSyscall + kXorEax + kSyscall, .site = 9}.refusal()), RefusalReason::NotMovable);
   EXPECT_EQ((Case{.code = kNop5 + Bytes{0xcc} + kXorEax + kSyscall, .site = 8}.refusal()), RefusalReason::NotMovable);
   EXPECT_EQ((Case{.code = kNop5 + Bytes{0xe3, 0x05} + kXorEax + kSyscall + kNop5, .site = 9}.refusal()), RefusalReason::NotMovable);
-  EXPECT_EQ((Case{.code = kMov39 + kMov39 + Bytes{0x9d} + kSyscall, .site = 11}.refusal()), RefusalReason::NotMovable);          // popf
-  EXPECT_EQ((Case{.code = kMov39 + Bytes{0x0f, 0x01, 0xef} + kSyscall, .site = 8}.refusal()), RefusalReason::NotMovable);        // wrpkru
+  EXPECT_EQ((Case{.code = kMov39 + kMov39 + Bytes{0x9d} + kSyscall, .site = 11}.refusal()), RefusalReason::NotMovable);    // popf
+  EXPECT_EQ((Case{.code = kMov39 + Bytes{0x0f, 0x01, 0xef} + kSyscall, .site = 8}.refusal()), RefusalReason::NotMovable);  // wrpkru
 }
 
 TEST(PatchPlan, RefusesWhatIsNoSite) {
@@ -224,14 +240,16 @@ TEST(PatchPlan, StaysInsideItsFunction) {
 }
 
 TEST(PatchPlan, UsesThePaddingBeforeAShortFunction) {
-  const PatchPlan plan = Case{.code = kRet + kNop5 + kXorEax + kSyscall + kRet, .site = 8, .function = AddressRange{6, 11}, .padding = 5}.plan();
+  const PatchPlan plan =
+      Case{.code = kRet + kNop5 + kXorEax + kSyscall + kRet, .site = 8, .function = AddressRange{6, 11}, .padding = 5}.plan();
   EXPECT_EQ(plan.place.window_start, kText + 1);
   EXPECT_EQ(plan.window[0], 0xe9);
   // Whoever calls the function is led back to the jump.
   EXPECT_EQ(Bytes(plan.window.begin() + 5, plan.window.end()), (Bytes{0xeb, 0xf9}));
   EXPECT_FALSE(plan.is_entered);
   // What is not known to be padding is not used, nor what is no nop.
-  EXPECT_EQ((Case{.code = kRet + kNop5 + kXorEax + kSyscall, .site = 8, .function = AddressRange{6, 10}}.refusal()), RefusalReason::TooCloseToStart);
+  EXPECT_EQ((Case{.code = kRet + kNop5 + kXorEax + kSyscall, .site = 8, .function = AddressRange{6, 10}}.refusal()),
+            RefusalReason::TooCloseToStart);
   EXPECT_EQ((Case{.code = kMov39 + kXorEax + kSyscall, .site = 7, .function = AddressRange{5, 9}, .padding = 5}.refusal()),
             RefusalReason::TooCloseToStart);
 }

@@ -31,10 +31,8 @@ bool is_prefix(uint8_t byte) {
     case 0x67:
     case 0xf0:
     case 0xf2:
-    case 0xf3:
-      return true;
-    default:
-      return byte >= 0x40 && byte <= 0x4f;
+    case 0xf3: return true;
+    default: return byte >= 0x40 && byte <= 0x4f;
   }
 }
 

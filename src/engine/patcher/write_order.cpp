@@ -18,9 +18,7 @@ std::vector<WriteStep> write_order(const PatchPlan& plan) {
   const auto write = [&](uint64_t offset, std::vector<uint8_t> bytes) {
     steps.push_back({.address = start + offset, .bytes = std::move(bytes), .settle = false, .one_store = false});
   };
-  const auto is_boundary = [&](uint64_t offset) {
-    return std::ranges::find(plan.boundaries, start + offset) != plan.boundaries.end();
-  };
+  const auto is_boundary = [&](uint64_t offset) { return std::ranges::find(plan.boundaries, start + offset) != plan.boundaries.end(); };
 
   for (const uint64_t boundary : plan.boundaries) write(boundary - start, {kInt3});
   steps.back().settle = true;
