@@ -1,0 +1,65 @@
+// What the monitor and the kernel image agree on: plain data and a table of functions. Both sides include this.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace umk {
+class Kernel;
+namespace init {
+struct StartRequest;
+}
+}  // namespace umk
+
+namespace umk::engine {
+
+/// Given by the monitor at boot.
+struct BootParameters {
+  struct Range {
+    uint64_t start, end;
+  };
+
+  uint64_t kernel_data_bytes = 0;   // of layout::kKernelData
+  uint64_t kernel_data_used = 0;    // by the image's variables
+  int cache_fd = -1;                // the page cache's file
+  int wake_fd = -1;                 // eventfd: the kernel has news for the monitor
+  int log_fd = -1;                  // where a panic is written
+  int monitor_pid = 0;
+  uint64_t memory_bytes = 0;        // mem=
+  uint32_t cpus = 1;
+  uint32_t vessels_at_boot = 2;     // idle ones
+  uint32_t vector_image_bytes = 0;  // of XSAVE with the guest's features
+  uint64_t vector_features = 0;
+  /// The host's [vvar...] and [vdso] mappings in the monitor, which the nursery moves to layout::kHostVdso.
+  Range vdso_pieces[4] = {};
+  uint32_t vdso_piece_count = 0;
+  uint64_t vdso_start = 0, vdso_end = 0;
+  /// Where the host's vDSO functions are once moved.
+  uint64_t vdso_clock_gettime = 0, vdso_gettimeofday = 0, vdso_time = 0, vdso_getcpu = 0;
+  bool shield = false;
+  bool quiet = false;
+  bool ends_with_init = false;      // umk run
+};
+
+/// What the kernel tells the monitor; in the kernel region, read by both.
+struct MachineStatus {
+  volatile uint32_t panicked = 0;
+};
+
+/// The image's functions for the monitor.
+struct ImageHeader {
+  static constexpr uint64_t kMagic = 0x6567'616d'696b'6d75;
+  uint64_t magic;
+  /// Makes heap, engine and kernel object. The first call.
+  void (*boot)(const BootParameters* parameters);
+  /// The nursery's life: never returns. Called in a fork of the monitor that has no other threads.
+  void (*run_nursery)();
+  /// Runs `body(argument)` on a kernel stack, as a kernel thread of the monitor. `body` may call the core's functions.
+  void (*run_attached)(void (*body)(void*), void* argument);
+  /// Unpacks and mounts the root, creates the first task. The text of an error, or null.
+  const char* (*start_machine)(const init::StartRequest* request);
+  Kernel* (*kernel)();
+  MachineStatus* (*status)();
+};
+
+}  // namespace umk::engine

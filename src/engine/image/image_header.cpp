@@ -1,0 +1,168 @@
+// The image's entry points for the monitor.
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include <cstring>
+
+#include "core/base/log.h"
+#include "core/host/calls.h"
+#include "core/init/machine_start.h"
+#include "core/kernel/task/kernel.h"
+#include "core/memory/kernel_heap.h"
+#include "engine/resident/resident_engine.h"
+#include "engine/vdso/vdso.h"
+#include "engine/vessel/host_numbers.h"
+
+namespace umk::engine {
+
+namespace {
+
+/// Kernel stacks for the monitor's threads. They are fixed, so that attaching needs neither heap nor lock: both may call the host, which only code
+/// on a kernel stack can.
+constexpr int kAttachedStacks = 16;
+struct alignas(UMK_BUNDLE_BYTES) AttachedStack {
+  std::byte bytes[UMK_BUNDLE_BYTES];
+};
+constinit AttachedStack attached_stacks[kAttachedStacks] = {};
+constinit std::atomic<bool> attached_in_use[kAttachedStacks] = {};
+/// Nothing dispatches the monitor's host calls: their selector is never looked at.
+constinit volatile uint8_t unused_selector = 0;
+
+struct Attachment {
+  void (*body)(void*);
+  void* argument;
+  HostThread* context;
+  uint64_t caller_rsp;
+};
+
+[[noreturn]] void attached_main(void* argument) {
+  auto& attachment = *static_cast<Attachment*>(argument);
+  attachment.body(attachment.argument);
+  umk_switch_stack(&attachment.context->switch_rsp, attachment.caller_rsp);
+  __builtin_unreachable();
+}
+
+void run_attached(void (*body)(void*), void* argument) {
+  int index = 0;
+  while (attached_in_use[index].exchange(true)) index = (index + 1) % kAttachedStacks;
+  auto* context = new (&attached_stacks[index]) HostThread;
+  context->host = context;
+  context->current = context;
+  context->selector = &unused_selector;
+  context->head.selector = &unused_selector;
+  Attachment attachment{body, argument, context, 0};
+  prepare_context(*context, context->stack_top(), attached_main, &attachment);
+  umk_switch_stack(&attachment.caller_rsp, context->switch_rsp);
+  attached_in_use[index].store(false);
+}
+
+// Objects that live as long as the machine.
+alignas(ResidentEngine) constinit std::byte engine_storage[sizeof(ResidentEngine)] = {};
+alignas(Kernel) constinit std::byte kernel_storage[sizeof(Kernel)] = {};
+
+void boot_attached(void* argument) {
+  const auto& parameters = *static_cast<const BootParameters*>(argument);
+  make_machine(parameters);
+  Machine& m = machine();
+  const uint64_t heap_start = page_up(layout::kKernelData + parameters.kernel_data_used);
+  KernelHeap::set_global(KernelHeap::create(heap_start, layout::kKernelData + parameters.kernel_data_bytes - heap_start));
+  fill_vdso_slots({.clock_gettime = parameters.vdso_clock_gettime, .gettimeofday = parameters.vdso_gettimeofday, .time = parameters.vdso_time,
+                   .getcpu = parameters.vdso_getcpu, .gate = reinterpret_cast<uint64_t>(&umk_gate_entry)});
+  auto* resident = new (engine_storage) ResidentEngine;
+  BootOptions options;
+  options.memory_bytes = parameters.memory_bytes;
+  options.cpus = parameters.cpus;
+  options.quiet = parameters.quiet;
+  options.ends_with_init = parameters.ends_with_init;
+  m.kernel = new (kernel_storage) Kernel(*resident, options);
+  m.vessels_wanted.store(parameters.vessels_at_boot);
+}
+
+void boot(const BootParameters* parameters) { run_attached(boot_attached, const_cast<BootParameters*>(parameters)); }
+
+struct KernelSigaction {
+  void (*handler)();
+  uint64_t flags;
+  void (*restorer)();
+  uint64_t mask;
+};
+
+constexpr uint64_t signal_bit(int signal) { return uint64_t{1} << (signal - 1); }
+
+/// Handlers and mask that all vessels inherit: synchronous faults and the kick come through, everything else waits for ever.
+void install_signal_handlers() {
+  constexpr int kHandled[] = {SIGSYS, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, kKickSignal};
+  uint64_t blocked = ~uint64_t{0};
+  for (const int signal : kHandled) {
+    constexpr uint64_t kRestorerFlag = 0x04000000;
+    const KernelSigaction action{umk_signal_entry, SA_SIGINFO | SA_ONSTACK | kRestorerFlag, umk_signal_restorer, ~uint64_t{0}};
+    MUST(host::checked(host::raw_call(kHostRtSigaction, static_cast<uint64_t>(signal), reinterpret_cast<uint64_t>(&action), 0, 8)), "valid signals");
+    blocked &= ~signal_bit(signal);
+  }
+  host::raw_call(kHostRtSigprocmask, SIG_SETMASK, reinterpret_cast<uint64_t>(&blocked), 0, 8);
+}
+
+/// Leaves nothing mapped but the kernel and the host's vDSO, which moves to its fixed place.
+void strip_address_space() {
+  const BootParameters& parameters = machine().parameters;
+  const uint64_t vdso_length = parameters.vdso_end - parameters.vdso_start;
+  for (uint32_t i = 0; i < parameters.vdso_piece_count; ++i) {
+    const BootParameters::Range& piece = parameters.vdso_pieces[i];
+    const uint64_t target = layout::kHostVdso + (piece.start - parameters.vdso_start);
+    const uint64_t length = piece.end - piece.start;
+    MUST(host::checked(host::raw_call(kHostMremap, piece.start, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, target)), "the vDSO can be moved");
+  }
+  constexpr uint64_t kTop = 0x7fff'ffff'f000;
+  const uint64_t vdso_end = layout::kHostVdso + vdso_length;
+  auto unmap = [](uint64_t from, uint64_t to) {
+    if (from < to) MUST(host::munmap(from, to - from), "whole ranges");
+  };
+  unmap(layout::kUserStart, layout::kSlots);
+  unmap(layout::kSlots + layout::kSlotsBytes, layout::kHostVdso);
+  unmap(page_up(vdso_end), layout::kImage);
+  unmap(layout::kImage + layout::kImageBytes, layout::kKernelData);
+  unmap(layout::kKernelData + layout::kKernelDataBytes, layout::kCacheWindow);
+  unmap(layout::kCacheWindow + layout::kCacheWindowBytes, kTop);
+  MUST(host::mmap(layout::kSlots, layout::kSlotsBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0),
+       "a small mapping in an empty address space");
+}
+
+void nursery_attached(void*) {
+  strip_address_space();
+  install_signal_handlers();
+  run_nursery();
+}
+
+void start_attached_nursery() { run_attached(nursery_attached, nullptr); }
+
+struct StartCall {
+  const init::StartRequest* request;
+  const char* problem;
+};
+
+const char* start_machine(const init::StartRequest* request) {
+  StartCall call{request, nullptr};
+  run_attached([](void* argument) {
+    auto& start = *static_cast<StartCall*>(argument);
+    start.problem = init::start(*machine().kernel, *start.request);
+  }, &call);
+  return call.problem;
+}
+
+}  // namespace
+
+/// Found by the monitor through the image's ELF entry point.
+extern "C" {
+[[gnu::section(".umk.header"), gnu::used]] constinit const ImageHeader umk_image_header{
+    .magic = ImageHeader::kMagic,
+    .boot = boot,
+    .run_nursery = start_attached_nursery,
+    .run_attached = run_attached,
+    .start_machine = start_machine,
+    .kernel = [] { return machine().kernel; },
+    .status = [] { return &machine().status; },
+};
+}
+
+}  // namespace umk::engine

@@ -1,0 +1,213 @@
+// Starting and ending: fork, threads, vfork's borrowing, exec's emptying, exit.
+#include <errno.h>
+
+#include <cstring>
+
+#include "core/host/calls.h"
+#include "core/kernel/task/task.h"
+#include "engine/resident/resident_engine.h"
+#include "engine/vessel/host_numbers.h"
+
+namespace umk::engine {
+
+namespace {
+
+Bundle& bundle_of(Task& task) { return Bundle::of(task.stack()); }
+
+/// First code of a forked child or a thread, on its own host thread.
+void begin_on_new_thread(void* argument) {
+  auto& bundle = *static_cast<Bundle*>(argument);
+  start_host_thread(*bundle.host);
+  write_fs_base(bundle.fs_base);
+  umk_leave_to_guest(&bundle.registers());
+}
+
+/// First code of a vfork child, on its parent's host thread.
+void begin_borrowed(void* argument) {
+  auto& bundle = *static_cast<Bundle*>(argument);
+  write_fs_base(bundle.fs_base);
+  umk_leave_to_guest(&bundle.registers());
+}
+
+/// First code of the first process.
+void begin_with_entry(void* argument) {
+  auto& bundle = *static_cast<Bundle*>(argument);
+  bundle.entry(*bundle.head.task);
+  umk_leave_to_guest(&bundle.registers());
+}
+
+void inherit_fs_base(Bundle& child) {
+  if (!child.fs_base_is_set) child.fs_base = read_fs_base();
+}
+
+/// Makes `bundle` the first context of a new host thread.
+void attach(HostThread& host, Bundle& bundle) {
+  bundle.host = &host;
+  bundle.head.selector = host.selector;
+  bundle.head.host_clock = host.head.host_clock;
+  host.current = &bundle;
+  inherit_fs_base(bundle);
+  prepare_context(bundle, bundle.stack_top() - UMK_REGISTERS_BYTES, begin_on_new_thread, &bundle);
+}
+
+}  // namespace
+
+Result<KernelStackHead*> ResidentEngine::allocate_stack() {
+  Bundle* bundle = TRY(allocate_bundle<Bundle>());
+  machine().kernel->counters.kernel_stacks.fetch_add(1);
+  return &bundle->head;
+}
+
+void ResidentEngine::free_stack(KernelStackHead* stack) {
+  machine().kernel->counters.kernel_stacks.fetch_sub(1);
+  free_bundle(stack);
+}
+
+void* ResidentEngine::task_storage(KernelStackHead* stack) { return Bundle::of(*stack).task_storage; }
+Registers& ResidentEngine::registers(Task& task) { return bundle_of(task).registers(); }
+
+Result<void> ResidentEngine::start_forked(Task& child) {
+  Machine& m = machine();
+  Bundle& bundle = bundle_of(child);
+  auto vessel = TRY(make_unique<Vessel>());
+  vessel->leader = TRY(make_host_thread(*vessel, 0));
+  {
+    MutexLock lock(vessel->mutex);
+    vessel->used_slots[0] = 1;
+  }
+  vessel->live_tasks.store(1);
+  attach(*vessel->leader, bundle);
+  m.vessels_live.fetch_add(1);
+  m.kernel->counters.vessels.fetch_add(1);
+  // The vessel may live and end before clone returns here: the child's own tid is its process number.
+  Vessel* child_vessel = vessel.release();
+  HostThread& leader = *child_vessel->leader;
+  const int64_t pid = umk_clone(kCloneFiles | kCloneParent | kCloneChildSettid | 17, bundle.switch_rsp, nullptr, &leader.tid, 0);
+  if (pid < 0) {
+    m.vessels_live.fetch_sub(1);
+    m.kernel->counters.vessels.fetch_sub(1);
+    recycle_host_thread(&leader);
+    delete child_vessel;
+    return error(static_cast<int>(-pid));
+  }
+  return {};
+}
+
+Result<void> ResidentEngine::start_thread(Task& child) {
+  Bundle& bundle = bundle_of(child);
+  Vessel& vessel = *current_host().vessel;
+  uint32_t slot = kSlotCount;
+  {
+    MutexLock lock(vessel.mutex);
+    reap_dead_threads_locked(vessel);
+    for (uint32_t word = 0; word < kSlotCount / 64 && slot == kSlotCount; ++word)
+      if (vessel.used_slots[word] != ~uint64_t{0}) {
+        slot = word * 64 + static_cast<uint32_t>(__builtin_ctzll(~vessel.used_slots[word]));
+        vessel.used_slots[slot / 64] |= uint64_t{1} << (slot % 64);
+      }
+  }
+  if (slot == kSlotCount) return error(EAGAIN);
+  Result<HostThread*> made = make_host_thread(vessel, slot);
+  if (!made.ok()) {
+    MutexLock lock(vessel.mutex);
+    vessel.used_slots[slot / 64] &= ~(uint64_t{1} << (slot % 64));
+    return made.failure();
+  }
+  HostThread& host = *made.take();
+  attach(host, bundle);
+  vessel.live_tasks.fetch_add(1);
+  // The word is set before the thread runs, so that nobody takes a thread that has not begun for one that has ended.
+  host.tid.store(-1);
+  const int64_t tid = umk_clone(kCloneVm | kCloneFs | kCloneFiles | kCloneSighand | kCloneThread | kCloneSysvsem | kCloneChildSettid | kCloneChildCleartid,
+                                bundle.switch_rsp, nullptr, &host.tid, 0);
+  if (tid < 0) {
+    vessel.live_tasks.fetch_sub(1);
+    {
+      MutexLock lock(vessel.mutex);
+      vessel.used_slots[slot / 64] &= ~(uint64_t{1} << (slot % 64));
+    }
+    recycle_host_thread(&host);
+    return error(static_cast<int>(-tid));
+  }
+  return {};
+}
+
+void ResidentEngine::run_borrowed(Task& child) {
+  Bundle& parent = Bundle::of(current_stack());
+  Bundle& bundle = bundle_of(child);
+  Machine& m = machine();
+  bundle.lender = &parent;
+  inherit_fs_base(bundle);
+  parent.fs_base = read_fs_base();
+  umk_vectors_save(parent.vectors, m.parameters.vector_features);
+  account_usage(parent);
+  begin_usage(bundle);
+  prepare_context(bundle, bundle.stack_top() - UMK_REGISTERS_BYTES, begin_borrowed, &bundle);
+  switch_to(bundle);
+  // The child has left: by exec to a vessel of its own, or for good.
+  begin_usage(parent);
+  write_fs_base(parent.fs_base);
+  umk_vectors_load(parent.vectors, m.parameters.vector_features);
+  finish_switch();
+}
+
+Result<void> ResidentEngine::start_in_new_vessel(Task& task, void (*entry)(Task&)) {
+  Bundle& bundle = bundle_of(task);
+  Vessel* vessel = TRY(acquire_vessel());
+  bundle.entry = entry;
+  prepare_context(bundle, bundle.stack_top() - UMK_REGISTERS_BYTES, begin_with_entry, &bundle);
+  vessel->live_tasks.store(1);
+  hand_to(*vessel, bundle);
+  return {};
+}
+
+void ResidentEngine::enter_empty_address_space(Task& task) {
+  Bundle& bundle = bundle_of(task);
+  HostThread& host = *bundle.host;
+  if (bundle.lender) {
+    // vfork: move to an idle vessel and give the host thread back to the parent, on whose stack the move is finished.
+    Result<Vessel*> vessel = acquire_vessel();
+    CHECK(vessel.ok(), "the nursery makes a vessel when the pool is empty");
+    account_usage(bundle);
+    Bundle& lender = *std::exchange(bundle.lender, nullptr);
+    host.left = HostThread::Left::HandedOver;
+    host.left_bundle = &bundle;
+    host.handed_to = vessel.value();
+    host.handed_to->live_tasks.store(1);
+    switch_to(lender);
+  } else if (!host.is_leader()) {
+    // The leader's task is gone; its host thread goes on with this context, and this host thread ends.
+    account_usage(bundle);
+    host.left = HostThread::Left::HandedOver;
+    host.left_bundle = &bundle;
+    host.handed_to = host.vessel;
+    switch_to(host);
+    MUST(host::munmap(layout::kUserStart, layout::kUserEnd - layout::kUserStart), "unmapping whole ranges needs no memory");
+  } else {
+    MUST(host::munmap(layout::kUserStart, layout::kUserEnd - layout::kUserStart), "unmapping whole ranges needs no memory");
+  }
+  write_fs_base(0);
+  bundle.guest_gs_in_use = 0;
+  MUST(load_vectors(0), "the initial state is valid");
+}
+
+void ResidentEngine::exit_current(Task& task, void (*task_released)(Task&)) {
+  Bundle& bundle = bundle_of(task);
+  HostThread& host = *bundle.host;
+  host.left = HostThread::Left::Ended;
+  host.left_bundle = &bundle;
+  host.task_released = task_released;
+  if (bundle.lender) {
+    switch_to(*bundle.lender);
+  } else {
+    Vessel& vessel = *host.vessel;
+    if (vessel.live_tasks.fetch_sub(1) == 1) {
+      vessel.cleanup_wanted.store(true);
+      if (!host.is_leader()) sync::unpark(vessel.leader->head);
+    }
+    switch_to(host);
+  }
+  __builtin_unreachable();
+}
+
+}  // namespace umk::engine

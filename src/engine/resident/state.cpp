@@ -1,0 +1,117 @@
+// A task's state beyond its general registers: segment bases, vectors, usage; and kicking it.
+#include <errno.h>
+
+#include <cstring>
+
+#include "core/host/calls.h"
+#include "core/kernel/guest/user_memory.h"
+#include "core/kernel/task/task.h"
+#include "engine/resident/resident_engine.h"
+#include "engine/vdso/vdso.h"
+#include "engine/vessel/host_numbers.h"
+
+namespace umk::engine {
+
+namespace {
+
+Bundle& bundle_of(Task& task) { return Bundle::of(task.stack()); }
+bool is_current(Task& task) { return &current_stack() == &task.stack(); }
+
+/// The legacy region and header of an XSAVE image; Intel SDM volume 1, 13.4.
+constexpr size_t kLegacyBytes = 512;
+constexpr size_t kHeaderBytes = 64;
+constexpr size_t kMxcsrOffset = 24;
+constexpr size_t kMxcsrMaskOffset = 28;
+constexpr uint32_t kInitialMxcsr = 0x1f80;
+
+template <typename T>
+T& field(std::byte* image, size_t offset) {
+  return *reinterpret_cast<T*>(image + offset);
+}
+
+}  // namespace
+
+guest::Vdso ResidentEngine::vdso() {
+  return {std::span(umk_vdso_begin, static_cast<size_t>(umk_vdso_end - umk_vdso_begin)), kVdsoRestorerOffset};
+}
+
+void ResidentEngine::kick(Task& task) {
+  if (is_current(task)) return;
+  HostThread* host = bundle_of(task).host;
+  if (!host) return;
+  const int tid = host->tid.load(std::memory_order_acquire);
+  const int pid = host->vessel->leader->tid.load(std::memory_order_acquire);
+  // A thread without a number yet has not run: it looks at its interrupts before it enters the guest.
+  if (tid > 0 && pid > 0) host::raw_call(kHostTgkill, static_cast<uint64_t>(pid), static_cast<uint64_t>(tid), kKickSignal);
+}
+
+uint64_t ResidentEngine::fs_base(Task& task) { return is_current(task) ? read_fs_base() : bundle_of(task).fs_base; }
+
+void ResidentEngine::set_fs_base(Task& task, uint64_t base) {
+  if (is_current(task)) {
+    write_fs_base(base);
+  } else {
+    bundle_of(task).fs_base = base;
+    bundle_of(task).fs_base_is_set = true;
+  }
+}
+
+Result<void> ResidentEngine::set_gs_base(Task& task, uint64_t base) {
+  Bundle& bundle = bundle_of(task);
+  bundle.guest_gs = base;
+  bundle.guest_gs_in_use = 1;
+  return {};
+}
+
+uint64_t ResidentEngine::gs_base(Task& task) { return bundle_of(task).guest_gs_in_use ? bundle_of(task).guest_gs : 0; }
+
+size_t ResidentEngine::vector_image_bytes() { return machine().parameters.vector_image_bytes; }
+uint64_t ResidentEngine::vector_feature_mask() { return machine().parameters.vector_features; }
+
+Result<void> ResidentEngine::save_vectors(uint64_t user_address) {
+  Bundle& bundle = Bundle::of(current_stack());
+  const BootParameters& parameters = machine().parameters;
+  // By way of the bundle: the header's reserved bytes must be zero, and XSAVE leaves them as they were.
+  std::memset(bundle.vectors + kLegacyBytes, 0, kHeaderBytes);
+  umk_vectors_save(bundle.vectors, parameters.vector_features);
+  if (copy_to_user(user_address, bundle.vectors, parameters.vector_image_bytes).faulted) return error(EFAULT);
+  return {};
+}
+
+Result<void> ResidentEngine::load_vectors(uint64_t user_address) {
+  Bundle& bundle = Bundle::of(current_stack());
+  const BootParameters& parameters = machine().parameters;
+  std::byte* image = bundle.vectors;
+  if (user_address == 0) {
+    std::memset(image, 0, kLegacyBytes + kHeaderBytes);
+    field<uint16_t>(image, 0) = 0x37f;
+    field<uint32_t>(image, kMxcsrOffset) = kInitialMxcsr;
+    umk_vectors_load(image, parameters.vector_features);
+    return {};
+  }
+  if (copy_from_user(image, user_address, parameters.vector_image_bytes).faulted) return error(EFAULT);
+  // What XRSTOR would fault on is made valid, as the host does for its own signal frames: unknown features and reserved bits go.
+  field<uint64_t>(image, kLegacyBytes) &= parameters.vector_features;
+  std::memset(image + kLegacyBytes + 8, 0, kHeaderBytes - 8);
+  uint32_t mxcsr_mask = field<uint32_t>(image, kMxcsrMaskOffset);
+  if (mxcsr_mask == 0) mxcsr_mask = 0xffbf;
+  field<uint32_t>(image, kMxcsrOffset) &= mxcsr_mask & 0xffff;
+  umk_vectors_load(image, parameters.vector_features);
+  return {};
+}
+
+guest::Usage ResidentEngine::usage(Task& task) {
+  Bundle& bundle = bundle_of(task);
+  if (is_current(task)) account_usage(bundle);
+  return bundle.usage_before;
+}
+
+Result<void> ResidentEngine::set_affinity(Task& task, std::span<const uint8_t> cpu_mask) {
+  HostThread* host = bundle_of(task).host;
+  const int tid = host ? host->tid.load() : 0;
+  if (tid <= 0) return error(ESRCH);
+  TRY(host::checked(host::raw_call(kHostSchedSetaffinity, static_cast<uint64_t>(tid), cpu_mask.size(), reinterpret_cast<uint64_t>(cpu_mask.data()))));
+  return {};
+}
+
+}  // namespace umk::engine

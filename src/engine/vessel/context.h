@@ -1,0 +1,130 @@
+// Contexts, host threads and vessels: who runs what.
+//
+// A *context* is a flow of control inside the kernel with a 64 KiB bundle of its own: a guest task (Bundle), or the idle side of a host
+// thread (HostThread). A *host thread* runs one context at a time and can switch to another; a context can be continued by another host thread,
+// also of another process, since all bundles lie in shared memory. A *vessel* is a host process that carries one guest address space; its
+// first host thread, the leader, lives as long as the vessel and is idle when no guest task needs it.
+//
+//   vessel:   made by the nursery (idle) or by a guest's fork (running)  ->  runs  ->  emptied, in the pool  ->  runs ...
+//   fork:     a host clone; the child's bundle is its stack
+//   vfork:    the child's context borrows the parent's host thread; at exec it moves to an idle vessel
+//   exec:     in place: the same context, the vessel's user range emptied
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "core/base/bits.h"
+#include "core/base/list.h"
+#include "core/host/kernel_stack.h"
+#include "core/kernel/guest/engine.h"
+#include "core/kernel/guest/registers.h"
+#include "core/kernel/mm/layout.h"
+#include "core/sync/mutex.h"
+#include "engine/gate/offsets.h"
+
+namespace umk::engine {
+
+struct HostThread;
+struct Vessel;
+
+/// What every context has at the start of its bundle. Assembly knows `guest_gs` and `guest_gs_in_use`.
+struct Context {
+  KernelStackHead head;
+  std::byte reserved[UMK_BUNDLE_GUEST_GS - sizeof(KernelStackHead)] = {};
+  /// The GS base of a guest that sets its own; its calls come by traps.
+  uint64_t guest_gs = 0;
+  uint8_t guest_gs_in_use = 0;
+  /// The host thread that runs this context now.
+  HostThread* host = nullptr;
+  /// The saved stack pointer of a context that is switched out.
+  uint64_t switch_rsp = 0;
+};
+static_assert(offsetof(Context, guest_gs) == UMK_BUNDLE_GUEST_GS);
+static_assert(offsetof(Context, guest_gs_in_use) == UMK_BUNDLE_GUEST_GS_FLAG);
+static_assert(offsetof(Context, head.selector) == UMK_HEAD_SELECTOR);
+static_assert(offsetof(Context, head.interrupts) == UMK_HEAD_INTERRUPTS);
+
+inline constexpr size_t kVectorAreaBytes = 3072;
+
+/// The bundle of a guest task: context, vector save area, the Task object, the kernel stack, the guest's registers at its top.
+struct alignas(64) Bundle : Context {
+  uint64_t fs_base = 0;
+  /// fs_base was set before the task first ran (CLONE_SETTLS).
+  bool fs_base_is_set = false;
+  /// The syscall instruction that trapped to get here, 0 when the call came through a patched site.
+  uint64_t trapped_site = 0;
+  /// vfork: the parent whose host thread this context borrows.
+  Bundle* lender = nullptr;
+  /// The fault that the signal handler left for umk_enter_interrupt.
+  Trap trap{TrapKind::Kick};
+  /// First function of a context that was started by start_in_new_vessel.
+  void (*entry)(Task&) = nullptr;
+  /// The host's usage counters of the host thread when this context came to it, and what it had used before.
+  guest::Usage usage_at_arrival;
+  guest::Usage usage_before;
+
+  alignas(64) std::byte vectors[kVectorAreaBytes];
+  /// The Task lives here (guest::Engine::task_storage).
+  alignas(64) std::byte task_storage[12 * 1024];
+
+  static Bundle& of(KernelStackHead& head) { return *reinterpret_cast<Bundle*>(&head); }
+  Registers& registers() { return *reinterpret_cast<Registers*>(reinterpret_cast<std::byte*>(this) + UMK_REGISTERS_OFFSET); }
+  uint64_t stack_top() { return reinterpret_cast<uint64_t>(this) + UMK_BUNDLE_BYTES - 8; }
+};
+static_assert(sizeof(Bundle) < 20 * 1024, "most of a bundle is kernel stack");
+static_assert(UMK_BUNDLE_BYTES == kKernelStackBundleBytes);
+
+/// A register save area of one guest thread, at the GS base; on a private page that the guest may write. Nothing in it is trusted.
+struct Slot {
+  uint64_t kernel_rsp;
+  uint64_t user_rsp;
+  uint64_t reserved[30];
+};
+static_assert(sizeof(Slot) == UMK_SLOT_BYTES);
+static_assert(offsetof(Slot, kernel_rsp) == UMK_SLOT_KERNEL_RSP && offsetof(Slot, user_rsp) == UMK_SLOT_USER_RSP);
+inline constexpr uint32_t kSlotCount = layout::kSlotsBytes / sizeof(Slot);
+
+/// One host thread of a vessel. Its bundle holds the alternate stack for the host's signals and the stack of its idle context.
+struct alignas(64) HostThread : Context {
+  /// Written and cleared by the host (CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID): 0 once the thread has left its stacks.
+  std::atomic<int32_t> tid{0};
+  Vessel* vessel = nullptr;
+  uint32_t slot_index = 0;
+  volatile uint8_t* selector = nullptr;
+  /// The context that runs on this thread now (this itself while idle).
+  Context* current = nullptr;
+  /// Work for the context that is switched to, about the one that was left.
+  enum class Left : uint8_t { Nothing, HandedOver, Ended } left = Left::Nothing;
+  Bundle* left_bundle = nullptr;
+  Vessel* handed_to = nullptr;
+  void (*task_released)(Task&) = nullptr;
+  HostThread* next_dead = nullptr;
+
+  static constexpr size_t kAlternateStackOffset = 4096;
+  static constexpr size_t kAlternateStackBytes = 32 * 1024;
+  uint64_t alternate_stack() { return reinterpret_cast<uint64_t>(this) + kAlternateStackOffset; }
+  uint64_t stack_top() { return reinterpret_cast<uint64_t>(this) + UMK_BUNDLE_BYTES - 16; }
+  Slot& slot() { return *reinterpret_cast<Slot*>(layout::kSlots + slot_index * sizeof(Slot)); }
+  bool is_leader() const;
+};
+static_assert(sizeof(HostThread) <= HostThread::kAlternateStackOffset);
+
+struct Vessel : ListHook<> {
+  HostThread* leader = nullptr;
+  int host_pid = 0;
+  /// Guest tasks that live in this vessel.
+  std::atomic<int> live_tasks{0};
+  /// A context that the leader shall continue.
+  std::atomic<Bundle*> handed{nullptr};
+  /// The last task is gone: the leader empties the vessel and returns it to the pool.
+  std::atomic<bool> cleanup_wanted{false};
+  Mutex mutex{LockRank::None};
+  HostThread* dead_threads GUARDED_BY(mutex) = nullptr;
+  uint64_t used_slots[kSlotCount / 64] GUARDED_BY(mutex) = {};
+};
+
+inline bool HostThread::is_leader() const { return vessel->leader == this; }
+
+}  // namespace umk::engine

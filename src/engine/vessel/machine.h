@@ -1,0 +1,92 @@
+// The engine's state of a machine: boot parameters, the pool of idle vessels, the nursery's mailbox, selectors.
+#pragma once
+
+#include "core/base/list.h"
+#include "core/kernel/task/kernel.h"
+#include "core/sync/wait_queue.h"
+#include "engine/image/boot_protocol.h"
+#include "engine/vessel/context.h"
+
+namespace umk::engine {
+
+/// Selector bytes, one cache line apart, on pages of their own: with the shield they carry the key that guests may only read.
+struct alignas(64) SelectorLine {
+  volatile uint8_t value;
+};
+inline constexpr uint32_t kSelectorCount = 8192;
+
+struct Machine {
+  BootParameters parameters;
+  MachineStatus status;
+  Kernel* kernel = nullptr;
+
+  Mutex pool_mutex{LockRank::None};
+  List<Vessel> pool GUARDED_BY(pool_mutex);
+  uint32_t pool_size GUARDED_BY(pool_mutex) = 0;
+  /// Contexts that wait for an idle vessel sleep here.
+  WaitQueue pool_queue;
+  /// Vessels wanted and not yet made; the nursery sleeps on this word.
+  std::atomic<uint32_t> vessels_wanted{0};
+  std::atomic<uint32_t> vessels_live{0};
+
+  Mutex selector_mutex{LockRank::None};
+  uint32_t free_selectors GUARDED_BY(selector_mutex)[kSelectorCount];
+  uint32_t free_selector_count GUARDED_BY(selector_mutex) = 0;
+};
+
+Machine& machine();
+/// Makes it, once, at boot.
+void make_machine(const BootParameters& parameters);
+
+// --- contexts and host threads (vessel.cpp)
+/// A fresh 64 KiB bundle as T, or ENOMEM.
+template <typename T>
+Result<T*> allocate_bundle();
+void free_bundle(void* bundle);
+
+/// Makes a context begin with `function(argument)` when it is first switched to.
+void prepare_context(Context& context, uint64_t stack_top, void (*function)(void*), void* argument);
+/// Leaves the current context for `to` on this host thread; returns when somebody switches back.
+void switch_to(Context& to);
+/// The host thread that runs the caller.
+inline HostThread& current_host() { return *reinterpret_cast<Context&>(current_stack()).host; }
+
+Result<HostThread*> make_host_thread(Vessel& vessel, uint32_t slot_index);
+/// Frees a host thread that never ran or has left its stacks for good.
+void recycle_host_thread(HostThread* host);
+/// Frees the host threads of a vessel that have left their stacks for good, and their slots.
+void reap_dead_threads_locked(Vessel& vessel) REQUIRES(vessel.mutex);
+/// First thing a new host thread does: death signal, alternate stack, dispatch, GS base.
+void start_host_thread(HostThread& host);
+/// An idle vessel, from the pool or from the nursery; EAGAIN when none can be had.
+Result<Vessel*> acquire_vessel();
+/// Lets `vessel`'s leader continue `bundle`.
+void hand_to(Vessel& vessel, Bundle& bundle);
+/// Does what the context that was left wants done. Called right after each switch.
+void finish_switch();
+[[noreturn]] void run_nursery();
+/// Pulls the usage counters of the current host thread into the bundle's account; at borrow, hand-over and exit.
+void account_usage(Bundle& bundle);
+void begin_usage(Bundle& bundle);
+guest::Usage host_usage();
+
+}  // namespace umk::engine
+
+extern "C" {
+void umk_switch_stack(uint64_t* save_rsp, uint64_t load_rsp);
+void umk_context_start();
+int64_t umk_clone(uint64_t flags, uint64_t child_rsp, void* parent_tid, void* child_tid, uint64_t tls);
+[[noreturn]] void umk_exit_thread(volatile uint8_t* selector, int status);
+[[noreturn]] void umk_leave_to_guest(umk::Registers* registers);
+void umk_vectors_save(void* image, uint64_t mask);
+void umk_vectors_load(const void* image, uint64_t mask);
+void umk_signal_entry();
+void umk_signal_restorer();
+void umk_gate_entry();
+void umk_gate_start();
+void umk_gate_end();
+void umk_gate_exit_begin();
+void umk_gate_exit_end();
+void umk_gate_exit_again();
+void umk_gate_interrupt();
+}

@@ -1,0 +1,332 @@
+#include <errno.h>
+
+#include <cstring>
+
+#include "core/base/make.h"
+#include "core/host/calls.h"
+#include "core/kernel/task/kernel.h"
+#include "core/kernel/task/task.h"
+#include "core/sync/wait_queue.h"
+#include "engine/vessel/host_numbers.h"
+#include "engine/vessel/machine.h"
+
+namespace umk::engine {
+
+namespace {
+
+// The machine's state lies in the image's data, which is shared memory: one machine per kernel image.
+alignas(Machine) constinit std::byte machine_storage[sizeof(Machine)] = {};
+alignas(4096) constinit SelectorLine selectors[kSelectorCount] = {};
+
+/// Vessels kept in the pool; beyond that an empty vessel ends.
+constexpr uint32_t kPoolTarget = 4;
+constexpr uint32_t kPoolMaximum = 32;
+
+volatile uint8_t* allocate_selector() {
+  Machine& m = machine();
+  MutexLock lock(m.selector_mutex);
+  if (m.free_selector_count == 0) return nullptr;
+  volatile uint8_t* selector = &selectors[m.free_selectors[--m.free_selector_count]].value;
+  *selector = 1;
+  return selector;
+}
+
+void free_selector(volatile uint8_t* selector) {
+  Machine& m = machine();
+  const auto index = static_cast<uint32_t>(reinterpret_cast<SelectorLine*>(const_cast<uint8_t*>(selector)) - selectors);
+  MutexLock lock(m.selector_mutex);
+  m.free_selectors[m.free_selector_count++] = index;
+}
+
+void reap_dead_threads(Vessel& vessel) {
+  MutexLock lock(vessel.mutex);
+  reap_dead_threads_locked(vessel);
+}
+
+void empty_user_range() {
+  MUST(host::munmap(layout::kUserStart, layout::kUserEnd - layout::kUserStart), "unmapping whole ranges needs no memory");
+}
+
+[[noreturn]] void leave_host_process() {
+  Machine& m = machine();
+  m.vessels_live.fetch_sub(1);
+  m.kernel->counters.vessels.fetch_sub(1);
+  host::raw_call(kHostExitGroup, 0);
+  __builtin_unreachable();
+}
+
+/// The leader has no guest task and the vessel none either: empties it and offers it to the pool.
+void return_to_pool(Vessel& vessel) {
+  Machine& m = machine();
+  reap_dead_threads(vessel);
+  bool leave;
+  {
+    MutexLock lock(m.pool_mutex);
+    leave = m.pool_size >= kPoolMaximum || vessel.dead_threads != nullptr;
+  }
+  if (leave) leave_host_process();
+  empty_user_range();
+  {
+    MutexLock lock(m.pool_mutex);
+    m.pool.push_front(vessel);
+    ++m.pool_size;
+  }
+  m.pool_queue.wake();
+}
+
+/// The idle life of a vessel's leader.
+[[noreturn]] void idle_loop(void*) {
+  HostThread& self = current_host();
+  Vessel& vessel = *self.vessel;
+  for (;;) {
+    finish_switch();
+    sync::prepare_to_park();
+    if (vessel.cleanup_wanted.exchange(false)) {
+      return_to_pool(vessel);
+      continue;
+    }
+    if (Bundle* bundle = vessel.handed.exchange(nullptr)) {
+      bundle->host = &self;
+      begin_usage(*bundle);
+      switch_to(*bundle);
+      continue;
+    }
+    (void)sync::park(Sleep::Uninterruptible);
+  }
+}
+
+/// The idle side of a host thread that is not a leader: reached when its task is gone; it ends.
+[[noreturn]] void end_thread(void*) {
+  HostThread& self = current_host();
+  finish_switch();
+  Vessel& vessel = *self.vessel;
+  {
+    MutexLock lock(vessel.mutex);
+    self.next_dead = vessel.dead_threads;
+    vessel.dead_threads = &self;
+  }
+  umk_exit_thread(self.selector, 0);
+}
+
+/// A vessel and its leader, not yet running: the nursery or a fork gives it a process.
+Result<Vessel*> make_vessel() {
+  auto vessel = TRY(make_unique<Vessel>());
+  vessel->leader = TRY(make_host_thread(*vessel, 0));
+  vessel->used_slots[0] = 1;
+  return vessel.release();
+}
+
+[[noreturn]] void vessel_main(void*) {
+  HostThread& self = current_host();
+  start_host_thread(self);
+  return_to_pool(*self.vessel);
+  idle_loop(nullptr);
+}
+
+}  // namespace
+
+Machine& machine() { return *reinterpret_cast<Machine*>(machine_storage); }
+
+void make_machine(const BootParameters& parameters) {
+  auto* made = new (machine_storage) Machine;
+  made->parameters = parameters;
+  MutexLock lock(made->selector_mutex);
+  for (uint32_t i = kSelectorCount; i-- > 0;) made->free_selectors[made->free_selector_count++] = i;
+}
+
+void recycle_host_thread(HostThread* host) {
+  free_selector(host->selector);
+  host->~HostThread();
+  free_bundle(host);
+}
+
+void reap_dead_threads_locked(Vessel& vessel) {
+  HostThread** link = &vessel.dead_threads;
+  while (HostThread* host = *link) {
+    if (host->tid.load(std::memory_order_acquire) != 0) {
+      link = &host->next_dead;
+      continue;
+    }
+    *link = host->next_dead;
+    vessel.used_slots[host->slot_index / 64] &= ~(uint64_t{1} << (host->slot_index % 64));
+    recycle_host_thread(host);
+  }
+}
+
+
+template <typename T>
+Result<T*> allocate_bundle() {
+  void* memory = ::operator new(UMK_BUNDLE_BYTES, std::align_val_t{UMK_BUNDLE_BYTES}, std::nothrow);
+  if (!memory) return error(ENOMEM);
+  // The vector area and the stack are left as they are: only the fields are initialised.
+  T* bundle = new (memory) T;
+  return bundle;
+}
+template Result<Bundle*> allocate_bundle<Bundle>();
+template Result<HostThread*> allocate_bundle<HostThread>();
+
+void free_bundle(void* bundle) { ::operator delete(bundle, std::align_val_t{UMK_BUNDLE_BYTES}); }
+
+void prepare_context(Context& context, uint64_t stack_top, void (*function)(void*), void* argument) {
+  auto* stack = reinterpret_cast<uint64_t*>(stack_top & ~uint64_t{15});
+  // As umk_switch_stack leaves it: r15 r14 r13 r12 rbx rbp, return address; 16-byte aligned at the call that umk_context_start makes.
+  *--stack = 0;
+  *--stack = reinterpret_cast<uint64_t>(&umk_context_start);
+  *--stack = 0;                                          // rbp
+  *--stack = 0;                                          // rbx
+  *--stack = reinterpret_cast<uint64_t>(function);       // r12
+  *--stack = reinterpret_cast<uint64_t>(argument);       // r13
+  *--stack = 0;                                          // r14
+  *--stack = 0;                                          // r15
+  context.switch_rsp = reinterpret_cast<uint64_t>(stack);
+}
+
+void switch_to(Context& to) {
+  auto& from = reinterpret_cast<Context&>(current_stack());
+  HostThread& host = *from.host;
+  to.host = &host;
+  to.head.selector = host.selector;
+  to.head.host_clock = host.head.host_clock;
+  host.current = &to;
+  if (&to != &host) host.slot().kernel_rsp = static_cast<Bundle&>(to).stack_top();
+  umk_switch_stack(&from.switch_rsp, to.switch_rsp);
+}
+
+Result<HostThread*> make_host_thread(Vessel& vessel, uint32_t slot_index) {
+  HostThread* host = TRY(allocate_bundle<HostThread>());
+  host->selector = allocate_selector();
+  if (!host->selector) {
+    free_bundle(host);
+    return error(EAGAIN);
+  }
+  host->host = host;
+  host->current = host;
+  host->vessel = &vessel;
+  host->slot_index = slot_index;
+  host->head.selector = host->selector;
+  host->head.host_clock = reinterpret_cast<int (*)(int, void*)>(machine().parameters.vdso_clock_gettime);
+  prepare_context(*host, host->stack_top(), slot_index == 0 ? idle_loop : end_thread, nullptr);
+  return host;
+}
+
+void start_host_thread(HostThread& host) {
+  const BootParameters& parameters = machine().parameters;
+  if (host.is_leader()) {
+    host::raw_call(kHostPrctl, kPrSetPdeathsig, 9);
+    if (host::raw_call(kHostGetppid) != parameters.monitor_pid) host::raw_call(kHostExitGroup, 1);
+  }
+  struct {
+    uint64_t base;
+    int32_t flags;
+    int32_t padding;
+    uint64_t size;
+  } stack{host.alternate_stack(), 0, 0, HostThread::kAlternateStackBytes};
+  host::raw_call(kHostSigaltstack, reinterpret_cast<uint64_t>(&stack), 0);
+  write_gs_base(reinterpret_cast<uint64_t>(&host.slot()));
+  if (host.current != &host) host.slot().kernel_rsp = static_cast<Bundle*>(host.current)->stack_top();
+  const int64_t dispatched =
+      host::raw_call(kHostPrctl, kPrSyscallUserDispatch, 1, 0, 0, reinterpret_cast<uint64_t>(const_cast<uint8_t*>(host.selector)));
+  CHECK(dispatched == 0, "the host offered Syscall User Dispatch at boot");
+}
+
+Result<Vessel*> acquire_vessel() {
+  Machine& m = machine();
+  const Deadline deadline = Deadline::after_ns(10'000'000'000);
+  MutexLock lock(m.pool_mutex);
+  bool asked = false;
+  for (;;) {
+    if (!m.pool.empty()) {
+      Vessel& vessel = m.pool.front();
+      vessel.unlink();
+      --m.pool_size;
+      return &vessel;
+    }
+    if (!asked) {
+      m.vessels_wanted.fetch_add(1);
+      host::futex_wake(&m.vessels_wanted, 1);
+      asked = true;
+    }
+    if (m.pool_queue.wait(m.pool_mutex, Sleep::Uninterruptible, deadline).code() == ETIMEDOUT) return error(EAGAIN);
+  }
+}
+
+void hand_to(Vessel& vessel, Bundle& bundle) {
+  vessel.handed.store(&bundle);
+  sync::unpark(vessel.leader->head);
+}
+
+void finish_switch() {
+  HostThread& host = current_host();
+  const HostThread::Left left = std::exchange(host.left, HostThread::Left::Nothing);
+  if (left == HostThread::Left::HandedOver) {
+    hand_to(*host.handed_to, *host.left_bundle);
+  } else if (left == HostThread::Left::Ended) {
+    host.task_released(*host.left_bundle->head.task);
+  }
+}
+
+[[noreturn]] void run_nursery() {
+  Machine& m = machine();
+  host::raw_call(kHostPrctl, kPrSetPdeathsig, 9);
+  if (host::raw_call(kHostGetppid) != m.parameters.monitor_pid) host::raw_call(kHostExitGroup, 1);
+  for (;;) {
+    const uint32_t wanted = m.vessels_wanted.load();
+    if (wanted == 0) {
+      host::futex_wait(&m.vessels_wanted, 0);
+      continue;
+    }
+    m.vessels_wanted.fetch_sub(1);
+    Result<Vessel*> made = make_vessel();
+    if (!made.ok()) {
+      log(LogLevel::Error, "umk: no memory for another process: errno {}", made.code());
+      continue;
+    }
+    Vessel* vessel = made.take();
+    HostThread& leader = *vessel->leader;
+    prepare_context(leader, leader.stack_top(), vessel_main, nullptr);
+    const int64_t pid = umk_clone(kCloneFiles | kCloneParent | kCloneChildSettid | 17, leader.switch_rsp, nullptr, &leader.tid, 0);
+    if (pid < 0) {
+      log(LogLevel::Error, "umk: the host refuses another process (errno {}): raise its limit on processes (ulimit -u)", -pid);
+      recycle_host_thread(&leader);
+      delete vessel;
+      continue;
+    }
+    m.vessels_live.fetch_add(1);
+    m.kernel->counters.vessels.fetch_add(1);
+    vessel->host_pid = static_cast<int>(pid);
+  }
+}
+
+guest::Usage host_usage() {
+  struct {
+    int64_t user_seconds, user_microseconds, system_seconds, system_microseconds;
+    int64_t maximum_resident, shared, data, stack, minor_faults, major_faults, swaps, blocks_in, blocks_out, sent, received, signals, voluntary, involuntary;
+  } raw{};
+  constexpr uint64_t kThread = 1;
+  host::raw_call(kHostGetrusage, kThread, reinterpret_cast<uint64_t>(&raw));
+  guest::Usage usage;
+  usage.user_ns = static_cast<uint64_t>(raw.user_seconds) * 1'000'000'000 + static_cast<uint64_t>(raw.user_microseconds) * 1000;
+  usage.system_ns = static_cast<uint64_t>(raw.system_seconds) * 1'000'000'000 + static_cast<uint64_t>(raw.system_microseconds) * 1000;
+  usage.minor_faults = static_cast<uint64_t>(raw.minor_faults);
+  usage.major_faults = static_cast<uint64_t>(raw.major_faults);
+  usage.voluntary_switches = static_cast<uint64_t>(raw.voluntary);
+  usage.involuntary_switches = static_cast<uint64_t>(raw.involuntary);
+  return usage;
+}
+
+void begin_usage(Bundle& bundle) { bundle.usage_at_arrival = host_usage(); }
+
+void account_usage(Bundle& bundle) {
+  const guest::Usage now = host_usage();
+  guest::Usage& before = bundle.usage_before;
+  const guest::Usage& base = bundle.usage_at_arrival;
+  before.user_ns += now.user_ns - base.user_ns;
+  before.system_ns += now.system_ns - base.system_ns;
+  before.minor_faults += now.minor_faults - base.minor_faults;
+  before.major_faults += now.major_faults - base.major_faults;
+  before.voluntary_switches += now.voluntary_switches - base.voluntary_switches;
+  before.involuntary_switches += now.involuntary_switches - base.involuntary_switches;
+  bundle.usage_at_arrival = now;
+}
+
+}  // namespace umk::engine

@@ -1,0 +1,52 @@
+// Machine: one running umk, seen from its monitor. Makes the kernel's memory, starts nursery and kernel threads, starts the guest, and waits for its end.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "core/init/machine_start.h"
+#include "monitor/machine/kernel_image.h"
+
+namespace umk::monitor {
+
+struct MachineOptions {
+  uint64_t memory_bytes = 0;
+  unsigned cpus = 1;
+  bool shield = false;
+  bool quiet = false;
+  bool ends_with_init = false;
+};
+
+class Machine {
+ public:
+  /// Maps the kernel, boots it and forks the nursery: call it before the process has other threads. Throws std::runtime_error.
+  explicit Machine(const MachineOptions& options);
+  ~Machine();
+
+  Kernel& kernel() { return *image_.header().kernel(); }
+  bool has_panicked() const { return image_.header().status()->panicked != 0; }
+  /// Readable when the kernel has news: a panic, or the end of the machine.
+  int wake_fd() const { return wake_fd_; }
+
+  /// Starts the guest; the text of what failed, or null.
+  const char* start(const init::StartRequest& request);
+  /// Starts a thread of the monitor that runs `body` as a kernel thread; it lives until the machine ends.
+  void start_kernel_thread(const char* name, void (*body)(void*), void* argument);
+  /// Runs `body` now, as a kernel thread, on the caller's thread.
+  void run_attached(void (*body)(void*), void* argument) { image_.header().run_attached(body, argument); }
+
+  /// Takes note of host processes that ended. Vessels end on purpose only when the pool is full.
+  void reap_children();
+  /// Ends all host processes of the machine. Called by the destructor too.
+  void stop();
+
+ private:
+  KernelImage image_;
+  int wake_fd_ = -1;
+  int nursery_pid_ = -1;
+};
+
+}  // namespace umk::monitor
