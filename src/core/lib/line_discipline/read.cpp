@@ -32,7 +32,7 @@ LineDiscipline::ReadStep LineDiscipline::read(std::span<uint8_t> buffer, size_t 
 
 bool LineDiscipline::is_readable() const {
   if (makes_lines()) return input_.has_line();
-  const bool waits_for_minimum = !is_canonical() && control(kVtime) == 0 && control(kVmin) != 0;
+  const bool waits_for_minimum = control(kVtime) == 0 && control(kVmin) != 0;
   return input_.size() >= (waits_for_minimum ? control(kVmin) : 1u);
 }
 
