@@ -1,8 +1,14 @@
 // AddressSpace: the mappings of a guest process, as areas. mmap(2), munmap(2), mprotect(2), mremap(2), brk(2).
 //
-// An area remembers what the guest asked for (its protection, its file); the host's mapping may grant less: a page that is
-// writable and executable for the guest is one or the other on the host and flips on a fault; pages beyond the end of a file have no access.
-// All functions that change mappings are called by a task of this address space (host mappings can only be changed from inside).
+// All functions that change mappings are called by a task of this address space (host mappings can only be changed from inside). Areas and host
+// mappings change together under `mutex()`; no user memory is copied under it, since a fault of that copy would need it. What an area lets go is
+// released after the lock.
+//
+// Addresses are chosen here, from the top down: the stack lies just under the kernel's private pages, images and anonymous memory below the room
+// that is kept for the stack's growth, all within 1 GiB as far as possible, so that few pages of page tables are used (they are copied at fork).
+//
+// The file is split by verb: map.cpp, unmap.cpp, remap.cpp, advise.cpp, fault.cpp, break.cpp; area_tree.cpp keeps the areas,
+// host_mapping.cpp decides what the host is told.
 #pragma once
 
 #include <cstdint>
@@ -10,33 +16,38 @@
 #include "core/base/list.h"
 #include "core/base/make.h"
 #include "core/kernel/guest/engine.h"
+#include "core/kernel/mm/area.h"
 #include "core/kernel/mm/layout.h"
 #include "core/kernel/mm/page_source.h"
 #include "core/kernel/vfs/open_file.h"
 
 namespace umk::mm {
 
-/// mmap(2) flags.
-namespace map_flags {
-inline constexpr uint32_t kShared = 1, kPrivate = 2, kSharedValidate = 3, kTypeMask = 15, kFixed = 0x10, kAnonymous = 0x20, kGrowsDown = 0x100, kLocked = 0x2000,
-                          kNoReserve = 0x4000, kPopulate = 0x8000, kNonBlock = 0x10000, kStack = 0x20000, kHugeTlb = 0x40000, kFixedNoReplace = 0x100000;
-}
-
-struct AreaKey;
-struct AreaTag;
-
-class Area : public TreeHook<AreaTag>, public ListHook<SourceTag> {
- public:
-  uint64_t start, end;
-  int protection;               // what the guest may do: PROT_* bits
-  uint32_t flags;               // kShared or kPrivate, kGrowsDown, kNoReserve, kLocked...
-  uint64_t offset = 0;          // file offset of `start`
-  RefPtr<vfs::OpenFile> file;   // null: anonymous
-  PageSource* source = nullptr;
-  class AddressSpace* space = nullptr;
-  bool is_text = false;         // maps the kernel's executable copy
-  std::string_view label;       // "[heap]", "[stack]", "[vdso]"
+/// Resource limits that bear on mappings, in bytes, as they are for the caller at the time of the call.
+struct MemoryLimits {
+  uint64_t address_space = UINT64_MAX;
+  uint64_t data = UINT64_MAX;
+  uint64_t stack = UINT64_MAX;
+  uint64_t locked = UINT64_MAX;  // UINT64_MAX with CAP_IPC_LOCK
 };
+
+/// What `AddressSpace::map_request` maps. Everything of mmap(2) with the file already looked at.
+struct MapRequest {
+  uint64_t hint = 0;
+  uint64_t length = 0;
+  int protection = 0;
+  uint32_t flags = 0;
+  uint64_t offset = 0;
+  PageSource* source = nullptr;  // null: anonymous
+  RefPtr<vfs::OpenFile> file;    // for /proc/PID/maps; may be null
+  bool may_write = true;         // a shared mapping may be or become writable
+  std::string_view label;
+};
+
+/// How many areas a process may have: vm.max_map_count.
+inline constexpr size_t kMaximumAreas = 65530;
+/// Below a stack that grows, this much stays free: stack_guard_gap.
+inline constexpr uint64_t kStackGuardGap = 256 * kPageSize;
 
 class AddressSpace : public RefCounted {
  public:
@@ -44,22 +55,43 @@ class AddressSpace : public RefCounted {
   ~AddressSpace() override;
 
   /// mmap: `hint` as given; returns the chosen address. Checks everything that mmap(2) documents.
-  Result<uint64_t> map(uint64_t hint, uint64_t length, int protection, uint32_t flags, RefPtr<vfs::OpenFile> file, uint64_t offset);
+  Result<uint64_t> map(uint64_t hint, uint64_t length, int protection, uint32_t flags, RefPtr<vfs::OpenFile> file, uint64_t offset,
+                       const MemoryLimits& limits = {});
+  Result<uint64_t> map_request(const MapRequest& request, const MemoryLimits& limits = {});
   Result<void> unmap(uint64_t start, uint64_t length);
-  Result<void> protect(uint64_t start, uint64_t length, int protection);
-  Result<uint64_t> remap(uint64_t old_start, uint64_t old_length, uint64_t new_length, uint32_t remap_flags, uint64_t new_address);
+  Result<void> protect(uint64_t start, uint64_t length, int protection, const MemoryLimits& limits = {});
+  Result<uint64_t> remap(uint64_t old_start, uint64_t old_length, uint64_t new_length, uint32_t remap_flags, uint64_t new_address,
+                         const MemoryLimits& limits = {});
   Result<void> advise(uint64_t start, uint64_t length, int advice);
   Result<void> sync(uint64_t start, uint64_t length, int flags);
   Result<void> residency(uint64_t start, uint64_t length, uint64_t user_vector);
-  Result<void> lock_pages(uint64_t start, uint64_t length, bool lock);
-  Result<uint64_t> set_break(uint64_t address);
+  /// mlock2(2) with `on_fault`, munlock(2) without `lock`.
+  Result<void> lock_pages(uint64_t start, uint64_t length, bool lock, bool on_fault = false, const MemoryLimits& limits = {});
+  /// mlockall(2) (flags MCL_CURRENT 1, MCL_FUTURE 2, MCL_ONFAULT 4), munlockall with 0.
+  Result<void> lock_all(uint32_t flags, const MemoryLimits& limits = {});
+  /// brk(2): the new break, or the old one when it cannot be moved.
+  uint64_t set_break(uint64_t address, const MemoryLimits& limits = {});
 
-  /// A guest's access at `address` failed (x86 page-fault bits: 1 protection, 2 write, 16 fetch). Success: the access may be tried again.
-  /// EFAULT: no such access (SIGSEGV: `is_mapped` tells SEGV_ACCERR from SEGV_MAPERR); EIO: beyond the end of the file (SIGBUS).
-  Result<void> handle_fault(uint64_t address, uint64_t error_code, bool* is_mapped);
+  // --- for exec, on an empty address space
+  /// Chooses where the stack and the images go. `stack_limit` is RLIMIT_STACK; `random` decides all random distances, 0 for none.
+  void set_layout(uint64_t stack_limit, uint64_t random);
+  /// Maps the stack, with `bytes` accessible at once; returns its end, where the first push goes below.
+  Result<uint64_t> map_stack(uint64_t bytes, int protection, const MemoryLimits& limits = {});
+  /// A free place for an image of `length` bytes aligned to `alignment`, with room for trampolines below it. ENOMEM.
+  Result<uint64_t> find_image_space(uint64_t length, uint64_t alignment = kPageSize);
+  /// Where the heap starts: behind the program, at a page.
+  void start_break(uint64_t address);
+  uint64_t current_break();
 
-  /// Copies the areas for a forked child, whose host mappings the engine's fork copies. `self` is locked meanwhile by the caller of fork.
-  Result<RefPtr<AddressSpace>> clone_for_fork();
+  /// A guest's access at `address` failed (x86 page-fault bits: 1 protection, 2 write, 16 fetch; kHostBusError when the host said SIGBUS).
+  /// Success: the access may be tried again. EFAULT: no such access (SIGSEGV: `is_mapped` tells SEGV_ACCERR from SEGV_MAPERR); EIO: beyond the end
+  /// of the file (SIGBUS); ENOMEM: no memory for it (SIGBUS or the end of the process).
+  static constexpr uint64_t kHostBusError = 0x100;
+  Result<void> handle_fault(uint64_t address, uint64_t error_code, bool* is_mapped, uint64_t stack_limit = 8 << 20);
+
+  /// Copies the areas for a forked child, whose host mappings the engine's fork copies. The caller holds `mutex()` until the engine has forked, so that
+  /// no other thread changes mappings in between.
+  Result<RefPtr<AddressSpace>> clone_for_fork() REQUIRES(mutex_);
   /// Forgets all areas (exec, exit); the engine drops the host's mappings in one go.
   void clear();
 
@@ -70,37 +102,120 @@ class AddressSpace : public RefCounted {
   };
   Result<WordKey> word_key(uint64_t address, bool process_private);
 
+  /// For the patcher: which copy of which file's text the code at `address` is.
+  struct TextPlace {
+    RefPtr<TextCopy> text;  // null: not the kernel's copy (anonymous or private pages): such sites stay unpatched
+    uint64_t offset;        // of `address` in text->text()
+    uint64_t text_start;    // where text->text() begins, or would, in this address space; trampolines lie trampoline_distance() below
+  };
+  Result<TextPlace> find_text(uint64_t address);
+
   // For exec, proc and core dumps.
   uint64_t code_start = 0, code_end = 0, data_start = 0, data_end = 0, break_start = 0, stack_start = 0;
   uint64_t arguments_start = 0, arguments_end = 0, environment_start = 0, environment_end = 0;
+  uint64_t vdso_start = 0;
   Vector<uint64_t> auxiliary_vector;
   RefPtr<vfs::OpenFile> executable;
   /// Trap only: the program uses the GS base, single-steps or is traced.
   bool trap_only = false;
 
-  /// Calls `body(const Area&)` for each area in order, with the address space locked.
+  /// Calls `body(const Area&)` for each area of the guest in order, with the address space locked.
   template <typename Body>
   void for_each_area(Body&& body) {
     MutexLock lock(mutex_);
-    for (const Area& area : areas_) body(area);
+    for (const Area& area : areas_)
+      if (area.is_visible()) body(area);
   }
-  uint64_t total_bytes() const;
+  uint64_t total_bytes() const { return __atomic_load_n(&total_bytes_, __ATOMIC_RELAXED); }
+  uint64_t locked_bytes() const { return __atomic_load_n(&locked_bytes_, __ATOMIC_RELAXED); }
+  uint64_t committed_bytes() const { return __atomic_load_n(&committed_bytes_, __ATOMIC_RELAXED); }
 
   struct KeyOfArea {
     using type = uint64_t;
     const uint64_t& operator()(const Area& area) const { return area.start; }
   };
   Mutex& mutex() { return mutex_; }
+  guest::Engine& engine() const { return engine_; }
 
-  AddressSpace(guest::Engine& engine, CacheWindow& window) : engine_(engine), window_(window) {}
+  /// The file's contents from `size` on are gone: takes access away from what areas of this space map of them. Called through Engine::run_in.
+  void forget_beyond(PageSource& source, uint64_t size);
+
+  AddressSpace(guest::Engine& engine, CacheWindow& window) : engine_(engine), window_(window) { set_layout(8 << 20, 0); }
 
  private:
+  using AreaTree = Tree<Area, KeyOfArea, AreaTag>;
+  enum class Visibility { GuestOnly, All };
+
+  // area_tree.cpp: nothing here touches the host.
+  Area* find_locked(uint64_t address) REQUIRES(mutex_);
+  /// The first area that ends behind `address`.
+  AreaTree::iterator first_behind_locked(uint64_t address) REQUIRES(mutex_);
+  bool is_free_locked(uint64_t start, uint64_t end, Visibility visibility) REQUIRES(mutex_);
+  Result<void> split_locked(uint64_t at) REQUIRES(mutex_);
+  /// Splits at both ends, so that areas lie inside or outside.
+  Result<void> isolate_locked(uint64_t start, uint64_t end) REQUIRES(mutex_);
+  /// Takes the (isolated) areas of a range out.
+  void remove_locked(uint64_t start, uint64_t end, DeadAreas& dead) REQUIRES(mutex_);
+  void insert_locked(Area& area) REQUIRES(mutex_);
+  void erase_locked(Area& area, DeadAreas& dead) REQUIRES(mutex_);
+  /// Joins areas around [start, end] that continue each other.
+  void merge_around_locked(uint64_t start, uint64_t end, DeadAreas& dead) REQUIRES(mutex_);
+  void account_locked(const Area& area, bool add) REQUIRES(mutex_);
+  /// The highest free range of `length` bytes below `ceiling` with `room_below` free bytes under it; 0 when there is none.
+  uint64_t find_space_locked(uint64_t length, uint64_t room_below, uint64_t ceiling, uint64_t alignment) REQUIRES(mutex_);
+  /// True when [start, end) would come closer than the guard gap to a stack above it.
+  bool invades_stack_gap_locked(uint64_t start, uint64_t end) REQUIRES(mutex_);
+
+  // map.cpp
+  Result<uint64_t> choose_address_locked(const MapRequest& request, uint64_t length) REQUIRES(mutex_);
+  /// What mmap(2) and setrlimit(2) say about a new area, and the machine's memory.
+  Result<void> check_limits_locked(const Area& added, const MemoryLimits& limits) REQUIRES(mutex_);
+  Result<void> check_growth_locked(const Area& area, uint64_t bytes, uint64_t replaced, uint64_t replaced_data, const MemoryLimits& limits) REQUIRES(mutex_);
+  /// Puts `area` in place of whatever is there, in the tree and on the host.
+  Result<void> place_locked(std::unique_ptr<Area> area, DeadAreas& dead) REQUIRES(mutex_);
+  uint64_t text_distance_locked(const PageSource& source, uint64_t start, uint64_t offset, uint64_t length) REQUIRES(mutex_);
+  Result<void> place_trampolines_locked(const Area& area, DeadAreas& dead) REQUIRES(mutex_);
+  bool is_text_mapped_locked(const Area& trampolines) REQUIRES(mutex_);
+  void drop_unused_trampolines_locked(DeadAreas& dead) REQUIRES(mutex_);
+  Result<void> free_trampolines_locked(uint64_t start, uint64_t end, DeadAreas& dead) REQUIRES(mutex_);
+
+  // host_mapping.cpp
+  /// Protection that the host shall enforce now for all of `area`.
+  static int host_protection(const Area& area);
+  Result<void> establish_locked(Area& area, uint64_t start, uint64_t end) REQUIRES(mutex_);
+  Result<void> establish_cache_locked(Area& area, uint64_t start, uint64_t end) REQUIRES(mutex_);
+  /// Lets the host enforce a changed `area.protection` on what is mapped already.
+  Result<void> reprotect_locked(Area& area) REQUIRES(mutex_);
+  Result<void> seal_locked(Area& area) REQUIRES(mutex_);
+
+  // unmap.cpp, break.cpp
+  Result<void> unmap_locked(uint64_t start, uint64_t end, DeadAreas& dead) REQUIRES(mutex_);
+  Result<void> protect_area_locked(Area& area, int protection, const MemoryLimits& limits) REQUIRES(mutex_);
+  Result<void> grow_break_locked(uint64_t start, uint64_t end, const MemoryLimits& limits, DeadAreas& dead) REQUIRES(mutex_);
+  void copy_from_locked(const AddressSpace& parent);
+  Result<void> copy_areas_from(const AreaTree& areas);
+
+  // fault.cpp
+  Result<void> grow_stack_locked(Area& area, uint64_t address, uint64_t stack_limit) REQUIRES(mutex_);
+  Result<void> fault_in_locked(Area& area, uint64_t address, uint64_t error_code) REQUIRES(mutex_);
+
   guest::Engine& engine_;
   CacheWindow& window_;
   Mutex mutex_{LockRank::AddressSpace};
-  Tree<Area, KeyOfArea, AreaTag> areas_ GUARDED_BY(mutex_);
+  AreaTree areas_ GUARDED_BY(mutex_);
+  size_t area_count_ GUARDED_BY(mutex_) = 0;
+  size_t trampoline_count_ GUARDED_BY(mutex_) = 0;
   uint64_t break_end_ GUARDED_BY(mutex_) = 0;
+  uint64_t stack_top_ = 0;   // end of the stack area
+  uint64_t map_base_ = 0;    // addresses are chosen below this
+  /// No free range of `searched_length_` bytes or more lies between `searched_from_` and map_base_.
+  uint64_t searched_from_ GUARDED_BY(mutex_) = UINT64_MAX;
+  uint64_t searched_length_ GUARDED_BY(mutex_) = 0;
+  uint32_t lock_future_ GUARDED_BY(mutex_) = 0;  // mlockall(MCL_FUTURE), MCL_ONFAULT
   uint64_t total_bytes_ = 0;
+  uint64_t data_bytes_ GUARDED_BY(mutex_) = 0;
+  uint64_t locked_bytes_ = 0;
+  uint64_t committed_bytes_ = 0;
 };
 
 }  // namespace umk::mm

@@ -8,13 +8,17 @@
 #include <cstdint>
 
 #include "core/base/list.h"
+#include "core/base/vector.h"
 #include "core/kernel/mm/page_store.h"
+#include "core/kernel/mm/text_cache.h"
 #include "core/sync/mutex.h"
 
 namespace umk::mm {
 
-class Area;
 struct SourceTag;
+
+/// An area's place in its source's list; always the base of an Area.
+class SourceLink : public ListHook<SourceTag> {};
 
 /// What an inode (or device, or shared memory object) offers to mmap.
 class PageSource {
@@ -44,11 +48,19 @@ class PageSource {
   /// A write through a shared mapping happened since last asked: modification time is due.
   virtual void on_shared_write() {}
 
-  /// The patched, executable copy of the file's text, made on first executable mapping (text_cache.h); guarded by its lock.
-  class TextCopy* text_copy = nullptr;
-  /// All areas that map this source, for truncation; guarded by `areas_mutex`.
+  /// The contents changed or go away: executable copies are made anew by the next mapping. Filesystems call it after a write or truncation when
+  /// `has_text_copies()`; the source's owner before it dies. Existing mappings keep what they show.
+  void drop_text_copies();
+  bool has_text_copies() const { return text_copies_kept.load(std::memory_order_acquire); }
+
+  /// Guards `areas` and the text copies. Held for short: under it only memory is allocated.
   Mutex areas_mutex{LockRank::PageStore};
-  List<Area, SourceTag> areas;
+  /// All areas that map this source, for truncation.
+  List<SourceLink, SourceTag> areas GUARDED_BY(areas_mutex);
+  /// Executable copies of pieces of the file (text_cache.h).
+  Vector<RefPtr<TextCopy>> text_copies GUARDED_BY(areas_mutex);
+  uint64_t text_generation GUARDED_BY(areas_mutex) = 0;
+  std::atomic<bool> text_copies_kept{false};
 
  protected:
   ~PageSource() = default;
