@@ -8,7 +8,7 @@
 //
 // Locks: names under a directory are added, removed and moved only with the directory inode's mutex held. Each hash bucket has a lock (rank Dentry)
 // that guards its chain, and the names and parents of the dentries on it. A dentry's name and parent change only while it is on no chain, under
-// tree_mutex; walks upwards (`..`, path texts) take tree_mutex. No two of these locks are held at once.
+// the tree mutex, which also guards the lists of children; walks upwards (`..`, path texts) take it. No two of these locks are held at once.
 #pragma once
 
 #include <memory>
@@ -57,6 +57,10 @@ class Dentry final : public RefCounted {
   std::atomic<Inode*> inode_{nullptr};  // owns a reference
   Dentry* chain_next_ = nullptr;
   RefPtr<Dentry> parent_;
+  // The chained children of a dentry, guarded by the cache's tree mutex.
+  Dentry* first_child_ = nullptr;
+  Dentry* next_sibling_ = nullptr;
+  Dentry** sibling_link_ = nullptr;
   uint32_t hash_ = 0;
   uint16_t name_size_ = 0;
   bool is_root_ = false;
@@ -78,10 +82,14 @@ class DentryCache {
   Result<RefPtr<Dentry>> add(Dentry& parent, std::string_view name, uint32_t hash, RefPtr<Inode> inode);
   /// The top of a filesystem, or an inode without a name.
   Result<RefPtr<Dentry>> make_root(Superblock& superblock, RefPtr<Inode> inode);
+  /// A dentry below `parent` that no name finds, shown as "#number (deleted)": O_TMPFILE.
+  Result<RefPtr<Dentry>> make_nameless(Dentry& parent, RefPtr<Inode> inode);
   /// Gives a negative dentry its inode. Parent locked.
   void instantiate(Dentry& dentry, RefPtr<Inode> inode);
   /// Takes a name out of the cache: unlinked, or no longer right. Parent locked, or the caller can stand a race with another remove.
   void remove(Dentry& dentry);
+  /// Takes all (negative) names below a removed directory out of the cache, so that they do not keep it alive. Parent locked.
+  void remove_children(Dentry& parent);
   /// Moves `dentry` to `new_parent` as `new_name`; a dentry that is there is removed. Both parents locked. ENOMEM leaves everything as it was.
   Result<void> move(Dentry& dentry, Dentry& new_parent, std::string_view new_name);
   /// Swaps the places of two dentries. Both parents locked.
@@ -90,12 +98,12 @@ class DentryCache {
   /// The parent (the dentry itself for a root).
   RefPtr<Dentry> parent_of(Dentry& dentry);
   /// True when `ancestor` is `dentry` or above it, within one filesystem.
-  bool is_at_or_below(Dentry& dentry, const Dentry& ancestor);
+  bool is_at_or_below(const Dentry& dentry, const Dentry& ancestor);
   /// Copies the name; at most kNameLimit bytes.
   std::string_view copy_name(Dentry& dentry, std::span<char> into);
-  /// Writes the path of `dentry` up to `top` (exclusive) in front of `end`, each name with a slash before it; returns where it begins, null when it does not
-  /// fit before `begin`. `reached_top` tells whether `top` was met rather than the root of the filesystem or of a removed tree.
-  char* prepend_path(Dentry& dentry, const Dentry& top, char* begin, char* end, bool* reached_top);
+  /// Writes the path of `dentry` up to `top` or `other_top` (exclusive) in front of `end`, each name with a slash before it; returns where it begins, null when
+  /// it does not fit after `begin`. `stopped` tells which dentry ended the walk: one of the two, or a root above both.
+  char* prepend_path(const Dentry& dentry, const Dentry* top, const Dentry* other_top, char* begin, char* end, const Dentry** stopped);
 
   /// Lets unused names go when there are too many. Call with no lock held: inodes may be released.
   void trim() {
@@ -120,6 +128,7 @@ class DentryCache {
   }
   void chain(Dentry& dentry);
   bool unchain(Dentry& dentry);
+  void leave_parent(Dentry& dentry);
   void evict_some();
   /// Takes unused dentries that `wanted` admits off one bucket and releases them; returns how many.
   template <typename Wanted>

@@ -1,6 +1,7 @@
 // FdTable: the descriptors of a process, shared by threads (CLONE_FILES).
 //
-// Looking a descriptor up is on the path of nearly every call, so it takes no lock when the table is not shared between threads.
+// Looking a descriptor up is on the path of nearly every call, so it takes no lock when the table is not shared between threads: then only its one user
+// changes it. Whoever looks at the table of another process (proc) holds a reference while it does, and uses the functions that lock.
 #pragma once
 
 #include "core/base/make.h"
@@ -49,6 +50,9 @@ class FdTable : public RefCounted {
     bool close_on_exec = false;
   };
   Result<void> grow_locked(size_t size) REQUIRES(mutex_);
+  RefPtr<OpenFile> take_locked(size_t number) REQUIRES(mutex_);
+  Result<RefPtr<OpenFile>> get_unguarded(uint32_t number) const NO_THREAD_SAFETY_ANALYSIS;
+  Result<void> fill(std::span<const Slot> slots, size_t lowest_free);
 
   Mutex mutex_{LockRank::FdTable};
   Vector<Slot> slots_ GUARDED_BY(mutex_);

@@ -138,7 +138,7 @@ class Inode : public RefCounted {
   /// are locked, checks of kind and emptiness that need no filesystem knowledge were made.
   virtual Result<void> rename(std::string_view name, Inode& moved, Inode& new_parent, std::string_view new_name, Inode* replaced, bool exchange);
   /// Makes a file without a name (O_TMPFILE), with a link count of 0.
-  virtual Result<RefPtr<Inode>> create_temporary(const Caller& caller, uint32_t mode);
+  virtual Result<RefPtr<Inode>> create_temporary(const Caller& caller, uint32_t mode, bool linkable);
   /// Lists entries from `position` on (0 is the start; `.` and `..` are emitted by the directory itself) until the sink is full or the
   /// directory ends; returns the position to go on from. `parent_number` is what `..` shall show.
   virtual Result<uint64_t> list(uint64_t position, InodeNumber parent_number, DirectorySink& sink);
@@ -183,6 +183,9 @@ class Inode : public RefCounted {
   Result<void> deny_writers();
   void allow_writers() { writers_.fetch_add(1, std::memory_order_release); }
 
+  /// True for a file made by O_TMPFILE without O_EXCL that has no name yet: link(2) may give it one although its link count is 0.
+  virtual bool may_be_linked() const { return false; }
+
   /// Set for a directory that was removed while in use: nothing can be made in it any more. Under mutex().
   void mark_removed() { removed_.store(true, std::memory_order_relaxed); }
   bool is_removed() const { return removed_.load(std::memory_order_relaxed); }
@@ -223,8 +226,13 @@ class Inode : public RefCounted {
   std::atomic<uint32_t> links_{1};
   std::atomic<uint64_t> size_bytes_{0};
   std::atomic<int32_t> writers_{0};
+  /// Until which second a read need not look at the times, under relatime; 0 after each change.
+  std::atomic<int64_t> access_time_fresh_until_{0};
   std::atomic<bool> removed_{false};
   uint64_t blocks_ GUARDED_BY(mutex_) = 0;
+  /// Stores times, modify and change together, with the lock held.
+  void stamp_change_locked(bool modified) REQUIRES(mutex_);
+
   Timestamp access_time_ GUARDED_BY(mutex_), modify_time_ GUARDED_BY(mutex_), change_time_ GUARDED_BY(mutex_), birth_time_ GUARDED_BY(mutex_);
 };
 

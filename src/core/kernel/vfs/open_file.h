@@ -40,6 +40,8 @@ class OpenFile : public RefCounted {
   /// Where it was opened; empty for pipes, sockets and anonymous files.
   const Path& path() const { return path_; }
   void set_path(Path path) { path_ = std::move(path); }
+  /// Notes that the file may be written, after Inode::add_writer: undone when the file goes.
+  void set_counted_as_writer();
 
   uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
   void set_status_flags(uint32_t flags);
@@ -68,6 +70,8 @@ class OpenFile : public RefCounted {
   virtual Result<int64_t> ioctl(Task& task, uint32_t request, uint64_t argument);
   /// getdents: lists from the shared position.
   virtual Result<void> list(DirectorySink& sink);
+  /// Bytes that can be read at once, for FIONREAD; ENOTTY when the file has no such notion.
+  virtual Result<uint64_t> readable_bytes();
   virtual Result<void> sync(bool data_only);
   /// Called for each close(2) of a descriptor that refers to this file (record locks, POSIX semantics), before the reference goes.
   virtual void on_descriptor_closed(const void* lock_owner);
@@ -103,6 +107,7 @@ class OpenFile : public RefCounted {
 
   RefPtr<Inode> inode_;
   Path path_;
+  bool counted_as_writer_ = false;
   std::atomic<uint32_t> flags_;
   std::atomic<uint64_t> position_{0};
 };
@@ -116,7 +121,9 @@ class InodeFile : public OpenFile {
   Result<size_t> write_at(uint64_t& offset, UserInBuffer& buffer, bool append) override;
   uint32_t poll(PollTable*) override { return poll_bits::kAlwaysReady; }
   bool is_pollable() const override { return false; }
+  Result<uint64_t> seek(int64_t offset, int whence) override;
   Result<void> list(DirectorySink& sink) override;
+  Result<uint64_t> readable_bytes() override;
   Result<void> sync(bool data_only) override;
   mm::PageSource* page_source() override;
 };

@@ -1,0 +1,94 @@
+// mount(2), umount2(2), pivot_root(2).
+#include "core/kernel/vfs/vfs.h"
+
+namespace umk::vfs {
+
+namespace {
+
+Result<void> check_privilege(const Caller& caller) {
+  if (!caller.credentials.has(Capability::SysAdmin)) return error(EPERM);
+  return {};
+}
+
+/// The flags that a mount keeps. As Linux, relatime is what one gets who asks for nothing else.
+uint64_t kept_flags(uint64_t flags) {
+  using namespace mount_flags;
+  uint64_t kept = flags & kPerMount;
+  if (!(flags & (kNoAccessTime | kStrictAccessTime))) kept |= kRelativeTime;
+  if (flags & kStrictAccessTime) kept &= ~(kRelativeTime | kNoAccessTime);
+  return kept;
+}
+
+}  // namespace
+
+Result<void> Vfs::mount(const Caller& caller, std::string_view source, At target, std::string_view type_name, uint64_t flags, std::string_view options) {
+  using namespace mount_flags;
+  if ((flags & kMagicMask) == kMagic) flags &= ~kMagicMask;
+  const Path place = TRY(lookup(caller, target));
+  TRY(check_privilege(caller));
+
+  // One call does one of these, looked for in this order: mount(2).
+  if ((flags & (kRemount | kBind)) == (kRemount | kBind)) return mounts_->change_flags(place, kept_flags(flags));
+  if (flags & kRemount) {
+    if (place.dentry.get() != &place.mount->root()) return error(EINVAL);
+    Superblock& superblock = place.mount->superblock();
+    const bool read_only = flags & kReadOnly;
+    if (read_only && !superblock.is_read_only() && mounts_->has_writers(superblock)) return error(EBUSY);
+    TRY(superblock.remount(options, read_only));
+    superblock.set_read_only(read_only);
+    // The flags of this mount change along with the filesystem; read-only is the filesystem's now.
+    return mounts_->change_flags(place, kept_flags(flags));
+  }
+  if (flags & kBind) {
+    const Path from = TRY(lookup(caller, {nullptr, source}));
+    return mounts_->bind(from, place, flags & kRecursive);
+  }
+  if (flags & (kShared | kPrivate | kSlave | kUnbindable)) return mounts_->change_propagation(place, flags);
+  if (flags & kMove) {
+    const Path from = TRY(lookup(caller, {nullptr, source}));
+    return mounts_->move(from, place);
+  }
+
+  if (type_name.empty()) return error(EINVAL);
+  FilesystemType* type = find_type(type_name);
+  if (!type) return error(ENODEV);
+  const bool read_only = flags & kReadOnly;
+  RefPtr<Superblock> superblock = TRY(type->mount({source, options, read_only, caller, next_anonymous_device()}));
+  // A filesystem of which there is one instance may be shown read-only at one place; one that is ours alone is so as a whole.
+  if (superblock->active_mounts.load() == 0) superblock->set_read_only(read_only);
+  RefPtr<Mount> fresh = TRY(mounts_->make(std::move(superblock), source, kept_flags(flags)));
+  return mounts_->attach(std::move(fresh), place);
+}
+
+Result<void> Vfs::unmount(const Caller& caller, At target, int flags) {
+  using namespace umount_flags;
+  if (flags & ~(kForce | kDetach | kExpire | kNoFollow)) return error(EINVAL);
+  if ((flags & kExpire) && (flags & (kForce | kDetach))) return error(EINVAL);
+  TRY(check_privilege(caller));
+  Path place = TRY(lookup(caller, target, flags & kNoFollow ? 0 : walk::kFollow));
+  if (place.dentry.get() != &place.mount->root()) return error(EINVAL);
+  if (place.mount == mounts_->root()) {
+    // The first root is never taken away: without MNT_DETACH it becomes read-only, umount(2) of "/" at shutdown.
+    if (flags & (kDetach | kExpire)) return error(EINVAL);
+    Superblock& superblock = place.mount->superblock();
+    if (superblock.is_read_only()) return {};
+    if (mounts_->has_writers(superblock)) return error(EBUSY);
+    TRY(superblock.remount({}, true));
+    superblock.set_read_only(true);
+    return {};
+  }
+  TRY(place.mount->superblock().sync());
+  return mounts_->unmount(std::move(place), flags);
+}
+
+Result<Vfs::Pivot> Vfs::pivot_root(const Caller& caller, At new_root, At put_old) {
+  TRY(check_privilege(caller));
+  Pivot pivot;
+  pivot.new_root = TRY(lookup(caller, new_root, walk::kFollow | walk::kDirectory));
+  const Path old_place = TRY(lookup(caller, put_old, walk::kFollow | walk::kDirectory));
+  pivot.old_root = caller.fs.root();
+  TRY(mounts_->pivot_root(pivot.new_root, old_place, pivot.old_root));
+  return pivot;
+}
+
+}  // namespace umk::vfs
