@@ -1,0 +1,191 @@
+#include "core/drivers/console/console_driver.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <thread>
+
+#include "core/host/calls.h"
+#include "core/kernel/tty/fake_job_control.h"
+
+namespace umk::console {
+namespace {
+
+using namespace std::chrono_literals;
+using namespace vfs::open_flags;
+using tty::read_text;
+using tty::write_text;
+
+std::span<const uint8_t> bytes_of(std::string_view text) { return {reinterpret_cast<const uint8_t*>(text.data()), text.size()}; }
+
+/// The driver with its thread, and the monitor's side played by the test.
+class ConsoleDriverTest : public testing::Test {
+ protected:
+  ConsoleDriverTest() : driver(ConsoleDriver::create(jobs).take()), board(driver->board()), event(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    board.monitor_event.store(event);
+    thread = std::thread([this] { driver->run(); });
+  }
+  ~ConsoleDriverTest() override {
+    driver->stop();
+    thread.join();
+    close(event);
+  }
+  void notify() {
+    if (board.notify_core()) host::futex_wake(&board.core_wake, 1);
+  }
+  void type(std::string_view text) {
+    ASSERT_EQ(board.console.input.put(bytes_of(text)), text.size());
+    notify();
+  }
+  /// What the core has put, waiting for at least `size` bytes.
+  std::string take(ConsoleRing& ring, size_t size) {
+    std::string got;
+    while (got.size() < size) {
+      char piece[4096];
+      const uint32_t count = ring.take({reinterpret_cast<uint8_t*>(piece), sizeof piece});
+      if (ring.must_wake_producer()) notify();
+      got.append(piece, count);
+      if (count > 0) continue;
+      ring.want_bytes();
+      pollfd entry{event, POLLIN, 0};
+      if (ring.empty() && poll(&entry, 1, 2000) == 0) break;
+      uint64_t ignored;
+      if (read(event, &ignored, sizeof ignored) < 0) continue;
+    }
+    return got;
+  }
+
+  tty::FakeJobControl jobs;
+  std::unique_ptr<ConsoleDriver> driver;
+  ConsoleBoard& board;
+  int event;
+  std::thread thread;
+};
+
+TEST_F(ConsoleDriverTest, TypesAndShows) {
+  const auto file = driver->terminal().open(tty::fake_inode(), kReadWrite | kNoControllingTty).take();
+  type("hello\n");
+  EXPECT_EQ(read_text(*file), "hello\n");
+  EXPECT_EQ(write_text(*file, "out\n"), "4");
+  EXPECT_EQ(take(board.console.output, 12), "hello\r\nout\r\n");
+}
+
+TEST_F(ConsoleDriverTest, ReaderSleepsUntilSomethingIsTyped) {
+  const auto file = driver->terminal().open(tty::fake_inode(), kReadWrite | kNoControllingTty).take();
+  std::string got;
+  std::thread reader([&] { got = read_text(*file); });
+  std::this_thread::sleep_for(20ms);
+  type("x\n");
+  reader.join();
+  EXPECT_EQ(got, "x\n");
+}
+
+TEST_F(ConsoleDriverTest, LongOutputAndLongInputLoseNothing) {
+  const auto file = driver->terminal().open(tty::fake_inode(), kReadWrite | kNoControllingTty).take();
+  KernelTermios settings = termios::kDefaults;
+  settings.local_flags = settings.input_flags = settings.output_flags = 0;
+  ASSERT_EQ(tty::control(*file, termios::kTcsets, settings), 0);
+
+  std::string out(500'000, 'x');
+  for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<char>('a' + i * 7 % 26);
+  std::thread writer([&] { EXPECT_EQ(write_text(*file, out), "500000"); });
+  EXPECT_EQ(take(board.console.output, out.size()), out);
+  writer.join();
+
+  // More than the line discipline takes at once.
+  const std::string in(50'000, 'y');
+  type(in);
+  std::string got;
+  while (got.size() < in.size()) got += read_text(*file, 3000);
+  EXPECT_EQ(got, in);
+}
+
+TEST_F(ConsoleDriverTest, DrainWaitsForTheMonitor) {
+  const auto file = driver->terminal().open(tty::fake_inode(), kReadWrite | kNoControllingTty).take();
+  EXPECT_EQ(write_text(*file, "text"), "4");
+  std::atomic<bool> is_drained{false};
+  std::thread drainer([&] {
+    EXPECT_EQ(tty::control_value(*file, termios::kTcsbrk, 1), 0);
+    is_drained = true;
+  });
+  std::this_thread::sleep_for(20ms);
+  EXPECT_FALSE(is_drained);
+  EXPECT_EQ(take(board.console.output, 4), "text");
+  drainer.join();
+}
+
+TEST_F(ConsoleDriverTest, NoticesArrive) {
+  const auto file = driver->terminal().open(tty::fake_inode(), kReadWrite | kNoControllingTty).take();
+  board.console.set_window({30, 100, 0, 0});
+  notify();
+  for (int i = 0; i < 200 && driver->terminal().window_size().rows != 30; ++i) std::this_thread::sleep_for(5ms);
+  EXPECT_EQ(driver->terminal().window_size().columns, 100);
+  std::string got = "nothing";
+  std::thread reader([&] { got = read_text(*file); });
+  std::this_thread::sleep_for(20ms);
+  board.console.notices.fetch_or(ConsoleChannel::kHungUp);
+  notify();
+  reader.join();
+  EXPECT_EQ(got, "");
+}
+
+TEST_F(ConsoleDriverTest, EndOfPlainInputIsPassedOnOnce) {
+  const auto file = driver->terminal().open(tty::fake_inode(), kReadWrite | kNoControllingTty).take();
+  type("line\n");
+  board.console.input.end();
+  notify();
+  EXPECT_EQ(read_text(*file), "line\n");
+  EXPECT_EQ(read_text(*file), "");
+  file->set_status_flags(file->flags() | kNonBlock);
+  EXPECT_EQ(read_text(*file), "errno 11");
+}
+
+TEST_F(ConsoleDriverTest, StreamsAreNoTerminals) {
+  const auto in = driver->open_stream(0, tty::fake_inode()).take();
+  auto out = driver->open_stream(1, tty::fake_inode()).take();
+  KernelTermios settings;
+  EXPECT_EQ(tty::control(*in, termios::kTcgets, settings), ENOTTY);
+  EXPECT_EQ(in->poll(nullptr), 0u);
+
+  std::string got;
+  std::thread reader([&] { got = read_text(*in); });
+  std::this_thread::sleep_for(20ms);
+  board.standard[0].put(bytes_of("data"));
+  notify();
+  reader.join();
+  EXPECT_EQ(got, "data");
+
+  board.standard[0].put(bytes_of("rest"));
+  board.standard[0].end();
+  notify();
+  EXPECT_EQ(in->poll(nullptr), vfs::poll_bits::kIn | vfs::poll_bits::kReadNormal | vfs::poll_bits::kHangUp);
+  EXPECT_EQ(read_text(*in), "rest");
+  EXPECT_EQ(read_text(*in), "");
+
+  const std::string text(300'000, 'z');
+  std::thread writer([&] { EXPECT_EQ(write_text(*out, text), "300000"); });
+  EXPECT_EQ(take(board.standard[1], text.size()), text);
+  writer.join();
+  out = nullptr;
+  EXPECT_TRUE(board.standard[1].is_ended());
+}
+
+TEST_F(ConsoleDriverTest, WriterToAnAbandonedStreamFails) {
+  const auto out = driver->open_stream(2, tty::fake_inode()).take();
+  const std::string text(100'000, 'z');
+  std::string result;
+  std::thread writer([&] { result = write_text(*out, text) + " " + write_text(*out, "x"); });
+  std::this_thread::sleep_for(20ms);
+  board.standard[2].abandon();
+  if (board.standard[2].must_wake_producer()) notify();
+  writer.join();
+  EXPECT_EQ(result, "65536 errno 32");
+  EXPECT_EQ(out->poll(nullptr) & vfs::poll_bits::kError, vfs::poll_bits::kError);
+}
+
+}  // namespace
+}  // namespace umk::console
