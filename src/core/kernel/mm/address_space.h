@@ -89,9 +89,11 @@ class AddressSpace : public RefCounted {
   static constexpr uint64_t kHostBusError = 0x100;
   Result<void> handle_fault(uint64_t address, uint64_t error_code, bool* is_mapped, uint64_t stack_limit = 8 << 20);
 
-  /// Copies the areas for a forked child, whose host mappings the engine's fork copies. The caller holds `mutex()` until the engine has forked, so that
-  /// no other thread changes mappings in between.
-  Result<RefPtr<AddressSpace>> clone_for_fork() REQUIRES(mutex_);
+  /// Copies the areas for a forked child, whose host mappings the engine's fork copies. The caller holds `fork_mutex()` until the engine has forked, so
+  /// that no other thread changes mappings in between.
+  Result<RefPtr<AddressSpace>> clone_for_fork() NO_THREAD_SAFETY_ANALYSIS;
+  /// The lock of all changes.
+  Mutex& fork_mutex() { return mutex_; }
   /// Forgets all areas (exec, exit); the engine drops the host's mappings in one go.
   void clear();
 

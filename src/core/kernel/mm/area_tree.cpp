@@ -63,7 +63,7 @@ void AddressSpace::clear() {
     break_end_ = 0;
     lock_future_ = 0;
   }
-  code_start = code_end = data_start = data_end = break_start = stack_start = 0;
+  code_start = code_end = data_start = data_end = break_start = stack_start = vdso_start = 0;
   arguments_start = arguments_end = environment_start = environment_end = 0;
   auxiliary_vector.clear();
   executable = nullptr;

@@ -73,7 +73,6 @@ Result<void> AddressSpace::grow_break_locked(uint64_t start, uint64_t end, const
   std::unique_ptr<Area> area = TRY(make_unique<Area>(*this, start, end));
   area->protection = kProtRead | kProtWrite;
   area->flags = map_flags::kPrivate | (lock_future_ ? map_flags::kLocked : 0);
-  area->was_writable = true;
   area->label = "[heap]";
   TRY(check_limits_locked(*area, limits));
   return place_locked(std::move(area), dead);
@@ -93,7 +92,7 @@ Result<RefPtr<AddressSpace>> AddressSpace::clone_for_fork() {
 void AddressSpace::copy_from_locked(const AddressSpace& parent) {
   MutexLock lock(mutex_);
   code_start = parent.code_start, code_end = parent.code_end, data_start = parent.data_start, data_end = parent.data_end;
-  break_start = parent.break_start, stack_start = parent.stack_start;
+  break_start = parent.break_start, stack_start = parent.stack_start, vdso_start = parent.vdso_start;
   arguments_start = parent.arguments_start, arguments_end = parent.arguments_end;
   environment_start = parent.environment_start, environment_end = parent.environment_end;
   executable = parent.executable;

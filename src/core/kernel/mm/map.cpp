@@ -99,7 +99,7 @@ Result<uint64_t> AddressSpace::map_request(const MapRequest& wanted, const Memor
     area->file = request.file;
     area->label = request.label;
     area->maximum_protection = is_shared && !request.may_write ? 7 & ~kProtWrite : 7;
-    area->was_writable = request.protection & kProtWrite;
+    area->was_writable = request.source && (request.protection & kProtWrite);
     if (lock_future_ && !(request.flags & kGrowsDown)) area->flags |= kLocked;
     if (request.source) {
       const bool is_host_file = request.source->source_kind() == PageSource::Kind::HostFile;

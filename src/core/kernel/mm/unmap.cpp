@@ -96,7 +96,7 @@ Result<void> AddressSpace::protect_area_locked(Area& area, int protection, const
   account_locked(area, false);
   area.protection = protection;
   account_locked(area, true);
-  if (protection & kProtWrite) area.was_writable = true;
+  if ((protection & kProtWrite) && is_file) area.was_writable = true;
 
   if (is_file && (protection & kProtExec)) return seal_locked(area);
   if (area.backing == Area::Backing::Text && (protection & kProtWrite)) return seal_locked(area);
