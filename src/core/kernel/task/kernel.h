@@ -22,9 +22,14 @@ class DeviceRegistry;
 namespace tty {
 class TtyRegistry;
 }
+namespace socket {
+class SocketLayer;
+}
 namespace mm {
 class CacheWindow;
 }
+
+class VdsoSource;
 
 /// What the command line decided, as the core needs it.
 struct BootOptions {
@@ -33,6 +38,8 @@ struct BootOptions {
   bool quiet = false;
   /// The end of the first process powers the machine off with its exit status instead of being a panic (umk run).
   bool ends_with_init = false;
+  /// /proc/cmdline, without a newline; storage that outlives the kernel.
+  std::string_view command_line;
 };
 
 /// Counters shown in /proc/umk; leak tests compare them before and after.
@@ -60,10 +67,12 @@ class Kernel {
 
   // Parts of layers above, made by init/ in this order.
   mm::CacheWindow* cache_window = nullptr;
+  VdsoSource* vdso = nullptr;
   time::TimerQueue* timers = &timer_queue_;
   vfs::Vfs* vfs = nullptr;
   device::DeviceRegistry* devices = nullptr;
   tty::TtyRegistry* ttys = nullptr;
+  socket::SocketLayer* sockets = nullptr;
 
   std::atomic<PowerAction> power_action{PowerAction::None};
   std::atomic<int> exit_code{0};  // /proc/exitcode
