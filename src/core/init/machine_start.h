@@ -8,27 +8,58 @@
 
 namespace umk {
 class Kernel;
-}
+namespace console {
+class ConsoleDriver;
+struct ConsoleBoard;
+}  // namespace console
+}  // namespace umk
 
 namespace umk::init {
 
+/// What the first task is, and what it finds. The texts need to live only until start() returns.
 struct StartRequest {
-  /// A cpio archive (newc, uncompressed) to unpack into the first root; may be empty when another root is given.
+  int cache_fd = -1;  // the page cache's file
+  int monitor_event = -1;  // eventfd of the monitor's event loop
+
+  /// A cpio archive (newc, uncompressed): the first root, when `root_type` is empty.
   std::span<const std::byte> root_archive;
-  /// rootfstype= and rootflags=: empty for the archive alone.
+  /// rootfstype= and rootflags=.
   std::string_view root_type, root_source, root_flags;
   bool root_read_only = false;
-  /// What runs first, with arguments and environment.
-  std::string_view init_path;  // empty: /sbin/init, /etc/init, /bin/init, /bin/sh in turn (/init for the archive)
-  std::span<const std::string_view> arguments;
-  std::span<const std::string_view> environment;
+  /// Mount proc, sysfs, devpts and /dev/shm: for commands without an init of their own (umk run).
+  bool mounts_system_filesystems = false;
+
+  /// What runs first; when empty: /init for the archive, else /sbin/init, /etc/init, /bin/init, /bin/sh in turn.
+  std::string_view program;
+  /// Look for `program` in the PATH of `environment`, and fail with a message and status 127 or 126 as a shell does (umk run).
+  bool is_command = false;
+  std::span<const std::string_view> arguments;    // without the program's own name
+  std::span<const std::string_view> environment;  // NAME=value
   std::string_view working_directory;
-  /// The standard streams of the first task: 0 the console, 1 streams of their own (umk run with pipes).
-  bool standard_streams_are_pipes = false;
   std::string_view host_name;
+
+  /// Which of the standard streams are pipes of the host rather than the console.
+  bool stream_is_pipe[3] = {};
+  /// Kernel messages go to the console too.
+  bool shows_kernel_log = false;
+  /// Why the shield is off or incomplete, for the log; empty when there is nothing to say.
+  std::string_view shield_state;
 };
 
-/// Builds everything above the engine and starts the first task. Returns null, or the text of what failed (static storage).
-const char* start(Kernel& kernel, const StartRequest& request);
+struct StartOutcome {
+  const char* problem = nullptr;  // null: all is well
+  int error = 0;                  // errno of the problem
+  console::ConsoleBoard* board = nullptr;
+  console::ConsoleDriver* console = nullptr;
+};
+
+/// Builds everything above the engine and starts the first task.
+StartOutcome start(Kernel& kernel, const StartRequest& request);
+
+/// Bodies of kernel threads of the monitor.
+void run_timers(Kernel& kernel);
+void run_console(console::ConsoleDriver& console);
+/// Sleeps until the machine is to end; the action as PowerAction numbers it. Writes everything out before it returns.
+uint32_t wait_for_end(Kernel& kernel, int* exit_code);
 
 }  // namespace umk::init

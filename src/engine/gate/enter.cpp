@@ -1,5 +1,5 @@
 // Where guests arrive in C++: calls, interrupts, pending work. Called by gate.S on the task's kernel stack.
-#include "core/kernel/task/syscall_dispatch.h"
+#include "core/kernel/syscall/dispatch.h"
 #include "core/kernel/task/task.h"
 #include "engine/resident/patching.h"
 #include "engine/vessel/machine.h"
@@ -7,6 +7,12 @@
 namespace umk::engine {
 
 namespace {
+
+/// Faults by which a thread that stands in a patched window announces itself; page faults of data, the common kind, are not among them.
+bool is_code_fault(const Trap& trap) {
+  constexpr uint8_t kPageFault = 14;
+  return trap.kind == TrapKind::Fault && trap.vector != kPageFault;
+}
 
 Bundle& current_bundle() { return Bundle::of(current_stack()); }
 
@@ -16,19 +22,22 @@ Bundle& current_bundle() { return Bundle::of(current_stack()); }
 extern "C" bool umk_enter_system_call(Registers* registers) {
   Bundle& bundle = current_bundle();
   Task& task = *bundle.head.task;
-  const uint64_t rip = registers->rip;
-  const uint64_t rsp = registers->rsp;
   if (const uint64_t site = std::exchange(bundle.trapped_site, 0)) [[unlikely]]
     note_trapped_call(task, site, registers->orig_rax);
-  on_trap(task, *registers, Trap{TrapKind::SystemCall});
-  // A handler was entered, a frame left, a program replaced: the call did not simply return.
-  return registers->rip != rip || registers->rsp != rsp || bundle.guest_gs_in_use || (registers->eflags & (UMK_EFLAGS_AC | UMK_EFLAGS_TF));
+  const bool all_matter = on_trap(task, *registers, Trap{TrapKind::SystemCall});
+  return all_matter || bundle.guest_gs_in_use || (registers->eflags & (UMK_EFLAGS_AC | UMK_EFLAGS_TF));
 }
 
 extern "C" void umk_enter_interrupt(Registers* registers) {
   Bundle& bundle = current_bundle();
+  Task& task = *bundle.head.task;
   const Trap trap = bundle.trap;
-  on_trap(*bundle.head.task, *registers, trap);
+  if (trap.kind == TrapKind::Kick) {
+    leave_trampoline(task, *registers);
+  } else if (is_code_fault(trap) && resume_in_trampoline(task, *registers, trap)) {
+    return;
+  }
+  on_trap(task, *registers, trap);
 }
 
 extern "C" void umk_handle_pending(Registers* registers) { on_trap(*current_bundle().head.task, *registers, Trap{TrapKind::Kick}); }

@@ -4,11 +4,17 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "engine/image/patch_protocol.h"
+
 namespace umk {
 class Kernel;
+namespace console {
+class ConsoleDriver;
+}
 namespace init {
 struct StartRequest;
-}
+struct StartOutcome;
+}  // namespace init
 }  // namespace umk
 
 namespace umk::engine {
@@ -56,10 +62,16 @@ struct ImageHeader {
   void (*run_nursery)();
   /// Runs `body(argument)` on a kernel stack, as a kernel thread of the monitor. `body` may call the core's functions.
   void (*run_attached)(void (*body)(void*), void* argument);
-  /// Unpacks and mounts the root, creates the first task. The text of an error, or null.
-  const char* (*start_machine)(const init::StartRequest* request);
+  /// Attached: see init/machine_start.h.
+  void (*start_machine)(const init::StartRequest* request, init::StartOutcome* outcome);
+  void (*run_timers)();
+  void (*run_console)(console::ConsoleDriver* console);
+  uint32_t (*wait_for_end)(int* exit_code);
   Kernel* (*kernel)();
   MachineStatus* (*status)();
+  PatchFunctions patch;
+  /// Attached: a host process of the machine ended. False: it should have lived.
+  bool (*vessel_ended)(int host_pid);
 };
 
 }  // namespace umk::engine

@@ -10,6 +10,7 @@
 #include "core/init/machine_start.h"
 #include "core/kernel/task/kernel.h"
 #include "core/memory/kernel_heap.h"
+#include "engine/resident/patching.h"
 #include "engine/resident/resident_engine.h"
 #include "engine/vdso/vdso.h"
 #include "engine/vessel/host_numbers.h"
@@ -136,32 +137,24 @@ void nursery_attached(void*) {
 
 void start_attached_nursery() { run_attached(nursery_attached, nullptr); }
 
-struct StartCall {
-  const init::StartRequest* request;
-  const char* problem;
-};
-
-const char* start_machine(const init::StartRequest* request) {
-  StartCall call{request, nullptr};
-  run_attached([](void* argument) {
-    auto& start = *static_cast<StartCall*>(argument);
-    start.problem = init::start(*machine().kernel, *start.request);
-  }, &call);
-  return call.problem;
-}
-
 }  // namespace
 
 /// Found by the monitor through the image's ELF entry point.
 extern "C" {
+extern const ImageHeader umk_image_header;
 [[gnu::section(".umk.header"), gnu::used]] constinit const ImageHeader umk_image_header{
     .magic = ImageHeader::kMagic,
     .boot = boot,
     .run_nursery = start_attached_nursery,
     .run_attached = run_attached,
-    .start_machine = start_machine,
+    .start_machine = [](const init::StartRequest* request, init::StartOutcome* outcome) { *outcome = init::start(*machine().kernel, *request); },
+    .run_timers = [] { init::run_timers(*machine().kernel); },
+    .run_console = [](console::ConsoleDriver* console) { init::run_console(*console); },
+    .wait_for_end = [](int* exit_code) { return init::wait_for_end(*machine().kernel, exit_code); },
     .kernel = [] { return machine().kernel; },
     .status = [] { return &machine().status; },
+    .patch = {.next = next_patch_job, .read_file = read_patch_file, .announce = announce_patch, .finish = finish_patch_job},
+    .vessel_ended = vessel_process_ended,
 };
 }
 

@@ -1,7 +1,10 @@
-// Call sites that trap: counted, and offered to the monitor's patcher once each.
+// Call sites that trap: counted, offered to the monitor's patcher once each, and known afterwards by their addresses.
 #pragma once
 
 #include <cstdint>
+
+#include "core/kernel/guest/registers.h"
+#include "engine/image/patch_protocol.h"
 
 namespace umk {
 class Task;
@@ -11,5 +14,17 @@ namespace umk::engine {
 
 /// The syscall instruction at `site` of the current task's address space trapped with `number` in rax.
 void note_trapped_call(Task& task, uint64_t site, uint64_t number);
+
+/// A fault in guest code: true when it came from a thread that stood in a window while that was patched (or was sent there), and
+/// `registers` now continue at the same instruction in the trampoline.
+bool resume_in_trampoline(Task& task, Registers& registers, const Trap& trap);
+/// A guest was interrupted: an instruction pointer in a trampoline becomes the one that the guest's own code would have.
+void leave_trampoline(Task& task, Registers& registers);
+
+// PatchFunctions (image/patch_protocol.h), for the monitor's patcher thread.
+void next_patch_job(PatchJob* job);
+size_t read_patch_file(uint64_t offset, void* into, size_t bytes);
+void announce_patch(const PatchOutcome* outcome);
+void finish_patch_job(bool is_patched);
 
 }  // namespace umk::engine

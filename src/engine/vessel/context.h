@@ -113,7 +113,6 @@ static_assert(sizeof(HostThread) <= HostThread::kAlternateStackOffset);
 
 struct Vessel : ListHook<> {
   HostThread* leader = nullptr;
-  int host_pid = 0;
   /// Guest tasks that live in this vessel.
   std::atomic<int> live_tasks{0};
   /// A context that the leader shall continue.
@@ -122,6 +121,7 @@ struct Vessel : ListHook<> {
   std::atomic<bool> cleanup_wanted{false};
   Mutex mutex{LockRank::None};
   HostThread* dead_threads GUARDED_BY(mutex) = nullptr;
+  Vessel* next_leaving = nullptr;
   uint64_t used_slots[kSlotCount / 64] GUARDED_BY(mutex) = {};
 };
 

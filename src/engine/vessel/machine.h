@@ -28,6 +28,8 @@ struct Machine {
   /// Vessels wanted and not yet made; the nursery sleeps on this word.
   std::atomic<uint32_t> vessels_wanted{0};
   std::atomic<uint32_t> vessels_live{0};
+  /// Vessels whose process ends on purpose; the monitor's wait for the process frees them.
+  Vessel* leaving GUARDED_BY(pool_mutex) = nullptr;
 
   Mutex selector_mutex{LockRank::None};
   uint32_t free_selectors GUARDED_BY(selector_mutex)[kSelectorCount];
@@ -65,6 +67,8 @@ void hand_to(Vessel& vessel, Bundle& bundle);
 /// Does what the context that was left wants done. Called right after each switch.
 void finish_switch();
 [[noreturn]] void run_nursery();
+/// The monitor waited for a host process. Returns false when it was a vessel that should have lived.
+bool vessel_process_ended(int host_pid);
 /// Pulls the usage counters of the current host thread into the bundle's account; at borrow, hand-over and exit.
 void account_usage(Bundle& bundle);
 void begin_usage(Bundle& bundle);

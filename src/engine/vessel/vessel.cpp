@@ -47,10 +47,14 @@ void empty_user_range() {
   MUST(host::munmap(layout::kUserStart, layout::kUserEnd - layout::kUserStart), "unmapping whole ranges needs no memory");
 }
 
-[[noreturn]] void leave_host_process() {
+[[noreturn]] void leave_host_process(Vessel& vessel) {
   Machine& m = machine();
   m.vessels_live.fetch_sub(1);
   m.kernel->counters.vessels.fetch_sub(1);
+  {
+    MutexLock lock(m.pool_mutex);
+    vessel.next_leaving = std::exchange(m.leaving, &vessel);
+  }
   host::raw_call(kHostExitGroup, 0);
   __builtin_unreachable();
 }
@@ -64,7 +68,7 @@ void return_to_pool(Vessel& vessel) {
     MutexLock lock(m.pool_mutex);
     leave = m.pool_size >= kPoolMaximum || vessel.dead_threads != nullptr;
   }
-  if (leave) leave_host_process();
+  if (leave) leave_host_process(vessel);
   empty_user_range();
   {
     MutexLock lock(m.pool_mutex);
@@ -170,6 +174,7 @@ void free_bundle(void* bundle) { ::operator delete(bundle, std::align_val_t{UMK_
 void prepare_context(Context& context, uint64_t stack_top, void (*function)(void*), void* argument) {
   auto* stack = reinterpret_cast<uint64_t*>(stack_top & ~uint64_t{15});
   // As umk_switch_stack leaves it: r15 r14 r13 r12 rbx rbp, return address; 16-byte aligned at the call that umk_context_start makes.
+  *--stack = 0;
   *--stack = 0;
   *--stack = reinterpret_cast<uint64_t>(&umk_context_start);
   *--stack = 0;                                          // rbp
@@ -293,8 +298,32 @@ void finish_switch() {
     }
     m.vessels_live.fetch_add(1);
     m.kernel->counters.vessels.fetch_add(1);
-    vessel->host_pid = static_cast<int>(pid);
   }
+}
+
+bool vessel_process_ended(int host_pid) {
+  Machine& m = machine();
+  Vessel* ended = nullptr;
+  {
+    MutexLock lock(m.pool_mutex);
+    for (Vessel** link = &m.leaving; *link; link = &(*link)->next_leaving)
+      if ((*link)->leader->tid.load() == host_pid) {
+        ended = *link;
+        *link = ended->next_leaving;
+        break;
+      }
+  }
+  if (!ended) return false;
+  {
+    MutexLock lock(ended->mutex);
+    while (HostThread* thread = ended->dead_threads) {
+      ended->dead_threads = thread->next_dead;
+      recycle_host_thread(thread);
+    }
+  }
+  recycle_host_thread(ended->leader);
+  delete ended;
+  return true;
 }
 
 guest::Usage host_usage() {

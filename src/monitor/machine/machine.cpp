@@ -78,7 +78,19 @@ Machine::Machine(const MachineOptions& options) {
 
 Machine::~Machine() { stop(); }
 
-const char* Machine::start(const init::StartRequest& request) { return image_.header().start_machine(&request); }
+init::StartOutcome Machine::start(init::StartRequest request) {
+  request.cache_fd = image_.cache_fd();
+  struct Call {
+    const engine::ImageHeader& image;
+    const init::StartRequest& request;
+    init::StartOutcome outcome;
+  } call{image_.header(), request, {}};
+  run_attached([](void* argument) {
+    auto& start = *static_cast<Call*>(argument);
+    start.image.start_machine(&start.request, &start.outcome);
+  }, &call);
+  return call.outcome;
+}
 
 void Machine::start_kernel_thread(const char* name, void (*body)(void*), void* argument) {
   // Host signals are the main thread's matter.
@@ -91,10 +103,24 @@ void Machine::start_kernel_thread(const char* name, void (*body)(void*), void* a
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-void Machine::reap_children() {
+std::optional<std::string> Machine::reap_children() {
   int status = 0;
-  while (waitpid(-1, &status, WNOHANG) > 0) {
+  for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+    struct Call {
+      const engine::ImageHeader& image;
+      pid_t pid;
+      bool expected;
+    } call{image_.header(), pid, false};
+    run_attached([](void* argument) {
+      auto& ended = *static_cast<Call*>(argument);
+      ended.expected = ended.image.vessel_ended(ended.pid);
+    }, &call);
+    if (call.expected) continue;
+    const char* who = pid == nursery_pid_ ? "the process that makes processes" : "a process of the machine";
+    if (WIFSIGNALED(status)) return fmt::format("{} (host pid {}) was killed by signal {} ({})", who, pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
+    return fmt::format("{} (host pid {}) ended with status {}", who, pid, WEXITSTATUS(status));
   }
+  return std::nullopt;
 }
 
 void Machine::stop() {

@@ -2,10 +2,9 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <memory>
+#include <optional>
+#include <string>
 #include <thread>
-#include <vector>
 
 #include "core/init/machine_start.h"
 #include "monitor/machine/kernel_image.h"
@@ -26,20 +25,20 @@ class Machine {
   explicit Machine(const MachineOptions& options);
   ~Machine();
 
-  Kernel& kernel() { return *image_.header().kernel(); }
+  const engine::ImageHeader& image() const { return image_.header(); }
   bool has_panicked() const { return image_.header().status()->panicked != 0; }
   /// Readable when the kernel has news: a panic, or the end of the machine.
   int wake_fd() const { return wake_fd_; }
 
-  /// Starts the guest; the text of what failed, or null.
-  const char* start(const init::StartRequest& request);
+  /// Starts the guest. The request's cache_fd is filled in here.
+  init::StartOutcome start(init::StartRequest request);
   /// Starts a thread of the monitor that runs `body` as a kernel thread; it lives until the machine ends.
   void start_kernel_thread(const char* name, void (*body)(void*), void* argument);
   /// Runs `body` now, as a kernel thread, on the caller's thread.
   void run_attached(void (*body)(void*), void* argument) { image_.header().run_attached(body, argument); }
 
-  /// Takes note of host processes that ended. Vessels end on purpose only when the pool is full.
-  void reap_children();
+  /// Takes note of host processes that ended. The text is what happened when one did that should have lived: the machine is lost then.
+  std::optional<std::string> reap_children();
   /// Ends all host processes of the machine. Called by the destructor too.
   void stop();
 

@@ -1,0 +1,208 @@
+#include "core/init/machine_start.h"
+
+#include "core/drivers/console/console_driver.h"
+#include "core/fs/devpts/devpts.h"
+#include "core/fs/hostfs/hostfs.h"
+#include "core/fs/proc/proc.h"
+#include "core/fs/sysfs/sysfs.h"
+#include "core/fs/tmpfs/devtmpfs.h"
+#include "core/fs/tmpfs/tmpfs.h"
+#include "core/init/first_program.h"
+#include "core/init/initramfs.h"
+#include "core/init/tty_devices.h"
+#include "core/kernel/device/memory_devices.h"
+#include "core/kernel/mm/address_space.h"
+#include "core/kernel/mm/cache_window.h"
+#include "core/kernel/syscall/dispatch.h"
+#include "core/kernel/task/kernel.h"
+#include "core/kernel/task/vdso_source.h"
+#include "core/kernel/tty/task_job_control.h"
+#include "core/kernel/vfs/vfs.h"
+#include "core/memory/kernel_heap.h"
+
+namespace umk::init {
+
+namespace {
+
+/// Everything above the engine that lives as long as the machine, in the order of start.
+struct Parts {
+  Parts(Kernel& kernel, const StartRequest& request)
+      : account(kernel.options.memory_bytes),
+        window(reinterpret_cast<std::byte*>(layout::kCacheWindow), layout::kCacheWindowBytes, request.cache_fd, account),
+        vdso(kernel.engine.vdso()),
+        jobs(kernel),
+        ttys(jobs),
+        tmpfs(window, kernel.options.memory_bytes),
+        rootfs(window, kernel.options.memory_bytes, "rootfs"),
+        devpts(ttys),
+        proc(kernel),
+        sysfs(kernel),
+        hostfs(kernel) {}
+
+  MemoryAccount account;
+  mm::CacheWindow window;
+  VdsoSource vdso;
+  tty::TaskJobControl jobs;
+  tty::TtyRegistry ttys;
+  device::DeviceRegistry devices;
+  device::MemoryDevices memory_devices;
+  std::unique_ptr<TtyDevices> tty_devices;
+  std::unique_ptr<vfs::Vfs> vfs;
+  std::unique_ptr<console::ConsoleDriver> console;
+  std::unique_ptr<fs::TmpfsMemoryFiles> memory_files;
+  std::unique_ptr<fs::DevtmpfsType> devtmpfs;
+
+  fs::TmpfsType tmpfs, rootfs;
+  devpts::Type devpts;
+  proc::Type proc;
+  sysfs::Type sysfs;
+  hostfs::Type hostfs;
+
+  // What is to be started.
+  RefPtr<vfs::FsContext> fs;
+  RefPtr<const Credentials> root_credentials;
+  vfs::Caller caller() const { return {*root_credentials, *fs}; }
+};
+
+/// The console that kernel messages go to; set once, at boot.
+constinit console::ConsoleDriver* message_console = nullptr;
+constinit uint64_t boot_time_ns = 0;
+
+void show_on_console(LogLevel, std::string_view line) {
+  if (!message_console) return;
+  char text[KernelLog::kMaximumLine + 32];
+  BufferSink sink(text);
+  const uint64_t since_boot_us = (host::now_ns(host::Clock::Boottime) - boot_time_ns) / 1000;
+  format(sink, "[{:5}.{:06}] {}\n", since_boot_us / 1'000'000, since_boot_us % 1'000'000, line);
+  message_console->show_message(sink.view());
+}
+
+Result<void> make_parts(Kernel& kernel, Parts& parts) {
+  build_syscall_table();
+  kernel.cache_window = &parts.window;
+  kernel.vdso = &parts.vdso;
+  KernelHeap::global().pages().set_account(&parts.account);
+  parts.vfs = TRY(vfs::Vfs::create());
+  vfs::Vfs& vfs = *parts.vfs;
+  kernel.vfs = &vfs;
+  kernel.devices = &parts.devices;
+  kernel.ttys = &parts.ttys;
+  vfs.set_device_opener(parts.devices);
+  parts.memory_files = TRY(fs::TmpfsMemoryFiles::create(parts.window, vfs.next_anonymous_device()));
+  vfs.set_memory_files(*parts.memory_files);
+  parts.devtmpfs = TRY(fs::DevtmpfsType::create(parts.window, parts.devices, vfs.next_anonymous_device()));
+  TRY(parts.memory_devices.attach(parts.devices));
+  parts.console = TRY(console::ConsoleDriver::create(parts.jobs));
+  parts.ttys.set_console(0, RefPtr<tty::Tty>(parts.console->terminal()));
+  parts.tty_devices = TRY(make_unique<TtyDevices>(parts.ttys, vfs));
+  TRY(parts.tty_devices->attach(parts.devices));
+  vfs::FilesystemType* types[] = {&parts.tmpfs, parts.devtmpfs.get(), &parts.devpts, &parts.proc, &parts.sysfs, &parts.hostfs};
+  for (vfs::FilesystemType* type : types) TRY(vfs.register_type(*type));
+  return vfs.register_type(parts.rootfs);
+}
+
+/// Mounts `type` on a directory of the root that may not be there; then there is no such mount.
+void mount_if_possible(Parts& parts, std::string_view type, std::string_view place, std::string_view options) {
+  const vfs::Caller caller = parts.caller();
+  Result<void> mounted = parts.vfs->mount(caller, type, {nullptr, place}, type, 0, options);
+  if (!mounted.ok() && mounted.code() != ENOENT) log(LogLevel::Warning, "umk: cannot mount {} on {}: errno {}", type, place, mounted.code());
+}
+
+Result<void> make_root(Parts& parts, const StartRequest& request) {
+  vfs::Vfs& vfs = *parts.vfs;
+  const bool from_archive = request.root_type.empty();
+  const uint64_t flags = request.root_read_only ? vfs::mount_flags::kReadOnly : 0;
+  parts.root_credentials = TRY(Credentials::root());
+  const vfs::Path root = from_archive ? TRY(vfs.mount_root(*parts.root_credentials, "rootfs", "rootfs", 0, "mode=0755"))
+                                      : TRY(vfs.mount_root(*parts.root_credentials, request.root_type, request.root_source, flags, request.root_flags));
+  parts.fs = TRY(make_ref<vfs::FsContext>(root, root, 022u));
+  if (from_archive) {
+    TRY(unpack_archive(vfs, parts.caller(), request.root_archive));
+    if (flags) TRY(vfs.mount(parts.caller(), "rootfs", {nullptr, "/"}, "", vfs::mount_flags::kRemount | vfs::mount_flags::kReadOnly, ""));
+  }
+  mount_if_possible(parts, "devtmpfs", "/dev", "mode=0755");
+  (void)vfs.make_directory(parts.caller(), {nullptr, "/dev/pts"}, 0755);
+  (void)vfs.make_directory(parts.caller(), {nullptr, "/dev/shm"}, 01777);
+  (void)vfs.make_symlink(parts.caller(), "/proc/self/fd", {nullptr, "/dev/fd"});
+  (void)vfs.make_symlink(parts.caller(), "/proc/self/fd/0", {nullptr, "/dev/stdin"});
+  (void)vfs.make_symlink(parts.caller(), "/proc/self/fd/1", {nullptr, "/dev/stdout"});
+  (void)vfs.make_symlink(parts.caller(), "/proc/self/fd/2", {nullptr, "/dev/stderr"});
+  if (request.mounts_system_filesystems) {
+    mount_if_possible(parts, "devpts", "/dev/pts", "gid=5,mode=0620,ptmxmode=0666");
+    mount_if_possible(parts, "tmpfs", "/dev/shm", "mode=1777");
+    mount_if_possible(parts, "proc", "/proc", "");
+    mount_if_possible(parts, "sysfs", "/sys", "");
+  }
+  return {};
+}
+
+Result<void> open_standard_streams(Parts& parts, const StartRequest& request, vfs::FdTable& fds) {
+  const vfs::Caller caller = parts.caller();
+  constexpr uint64_t kNoLimit = vfs::FdTable::kMaximum;
+  RefPtr<vfs::OpenFile> terminal;
+  for (unsigned number = 0; number < 3; ++number) {
+    RefPtr<vfs::OpenFile> file;
+    if (request.stream_is_pipe[number]) {
+      const RefPtr<vfs::Inode> inode =
+          TRY(vfs::AnonymousInode::create(parts.vfs->anonymous(vfs::AnonymousKind::Pipe), static_cast<uint32_t>(vfs::FileType::Fifo) | 0600, 0, 0));
+      file = TRY(parts.console->open_stream(number, inode));
+    } else {
+      if (!terminal) terminal = TRY(parts.vfs->open(caller, {nullptr, "/dev/console"}, {.flags = vfs::open_flags::kReadWrite}));
+      file = terminal;
+    }
+    TRY(fds.add(std::move(file), false, kNoLimit));
+  }
+  return {};
+}
+
+}  // namespace
+
+StartOutcome start(Kernel& kernel, const StartRequest& request) {
+  StartOutcome outcome;
+  auto fail = [&](const char* what, int code) {
+    outcome.problem = what;
+    outcome.error = code;
+    return outcome;
+  };
+  Parts* parts = new (std::nothrow) Parts(kernel, request);
+  if (!parts) return fail("no memory for the kernel's parts", ENOMEM);
+  if (Result<void> made = make_parts(kernel, *parts); !made.ok()) return fail("the kernel's parts cannot be made", made.code());
+  outcome.console = parts->console.get();
+  outcome.board = &parts->console->board();
+  outcome.board->monitor_event.store(request.monitor_event);
+  message_console = request.shows_kernel_log ? parts->console.get() : nullptr;
+  boot_time_ns = kernel.boot_time_ns;
+  install_kernel_log(kernel.kernel_log, show_on_console);
+  log(LogLevel::Notice, "umk version {} booting, {} MiB of memory, {} CPUs", UMK_VERSION, kernel.options.memory_bytes >> 20, kernel.options.cpus);
+  if (request.shield_state.size() != 0) log(LogLevel::Warning, "shield: {}", request.shield_state);
+  if (Result<void> rooted = make_root(*parts, request); !rooted.ok()) return fail("the root filesystem cannot be mounted", rooted.code());
+
+  InitContext context;
+  Result<RefPtr<vfs::FdTable>> fds = make_ref<vfs::FdTable>();
+  if (!fds.ok()) return fail("no memory", fds.code());
+  if (Result<void> opened = open_standard_streams(*parts, request, *fds.value()); !opened.ok()) return fail("the console cannot be opened", opened.code());
+  if (!request.working_directory.empty()) {
+    Result<vfs::Path> place = parts->vfs->lookup(parts->caller(), {nullptr, request.working_directory}, vfs::walk::kFollow | vfs::walk::kDirectory);
+    if (!place.ok()) return fail("the working directory cannot be entered", place.code());
+    parts->fs->set_working_directory(place.take());
+  }
+  if (!request.host_name.empty()) (void)kernel.host_name.set_host(request.host_name);
+  context.fds = fds.take();
+  context.fs = parts->fs;
+  if (Result<void> started = start_first_program(kernel, std::move(context), request); !started.ok()) return fail("the first program cannot be started", started.code());
+  return outcome;
+}
+
+void run_timers(Kernel& kernel) { time::run_timer_thread(*kernel.timers); }
+
+void run_console(console::ConsoleDriver& console) { console.run(); }
+
+uint32_t wait_for_end(Kernel& kernel, int* exit_code) {
+  uint32_t action;
+  while ((action = static_cast<uint32_t>(kernel.power_action.load())) == 0) host::futex_wait(&kernel.power_action, 0);
+  (void)kernel.vfs->sync_all();
+  *exit_code = kernel.exit_code.load();
+  return action;
+}
+
+}  // namespace umk::init

@@ -1,0 +1,41 @@
+// Call-site patching between kernel and monitor: plain data. The kernel knows sites and texts, the monitor decodes and plans.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace umk::engine {
+
+/// A call site that trapped and may be patched.
+struct PatchJob {
+  /// Number of the text copy: the same for all its jobs, never used again.
+  uint64_t text_id = 0;
+  uint64_t trapped_rax = 0;
+  uint64_t text_file_offset = 0;   // of text[0]
+  uint64_t site_file_offset = 0;   // of the syscall instruction
+  std::byte* text = nullptr;       // the shared copy, writable here
+  uint64_t text_bytes = 0;
+  std::byte* trampolines = nullptr;
+  uint64_t trampoline_bytes = 0;
+  uint64_t trampoline_distance = 0;  // text address - trampolines address, in every mapping
+  uint64_t gate_address = 0;
+};
+
+/// Where a patch was made: offsets from the start of the text (the trampoline's is negative).
+struct PatchOutcome {
+  bool is_patched = false;
+  int64_t window_start = 0, site = 0, trampoline = 0, branch_target = 0;
+};
+
+/// Called on an attached thread of the monitor.
+struct PatchFunctions {
+  /// Sleeps until there is a job.
+  void (*next)(PatchJob* job);
+  /// Reads the file of the current job; the bytes read.
+  size_t (*read_file)(uint64_t offset, void* into, size_t bytes);
+  /// Before the window is written: threads may stand in it from now on, and are sent on.
+  void (*announce)(const PatchOutcome* outcome);
+  void (*finish)(bool is_patched);
+};
+
+}  // namespace umk::engine
