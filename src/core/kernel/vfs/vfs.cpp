@@ -19,11 +19,12 @@ Vfs::~Vfs() {
 }
 
 Result<Path> Vfs::anonymous_path(RefPtr<Inode> inode) {
-  for (const RefPtr<Mount>& mount : anonymous_mounts_) {
-    if (&mount->superblock() != &inode->superblock()) continue;
-    return Path(mount, TRY(dentries_->make_root(mount->superblock(), std::move(inode))));
-  }
-  return error(ENXIO);
+  // Nameless files of other filesystems (memfd_create) pass as event files: what counts is a mount that can be written and goes nowhere.
+  RefPtr<Mount> place = anonymous_mounts_[static_cast<unsigned>(AnonymousKind::Event)];
+  for (const RefPtr<Mount>& mount : anonymous_mounts_)
+    if (&mount->superblock() == &inode->superblock()) place = mount;
+  Superblock& superblock = inode->superblock();
+  return Path(std::move(place), TRY(dentries_->make_root(superblock, std::move(inode))));
 }
 
 Result<void> Vfs::register_type(FilesystemType& type) {

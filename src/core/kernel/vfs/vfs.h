@@ -16,6 +16,8 @@
 
 namespace umk::vfs {
 
+class MemoryFiles;
+
 inline constexpr size_t kPathLimit = 4096;  // PATH_MAX, the NUL included
 
 /// A path as the *at calls give it: relative to `base`, or to the working directory when that is null.
@@ -70,6 +72,9 @@ class Vfs {
   Result<Path> anonymous_path(RefPtr<Inode> inode);
   DeviceNumber next_anonymous_device() { return {0, next_device_.fetch_add(1, std::memory_order_relaxed)}; }
   void set_device_opener(DeviceOpener& opener) { device_opener_ = &opener; }
+  /// Who makes the files of memfd_create; null until set.
+  MemoryFiles* memory_files() { return memory_files_; }
+  void set_memory_files(MemoryFiles& maker) { memory_files_ = &maker; }
 
   Protections protections;
 
@@ -152,6 +157,7 @@ class Vfs {
   RefPtr<Mount> anonymous_mounts_[kAnonymousKinds];
   std::atomic<uint32_t> next_device_{1};
   DeviceOpener* device_opener_ = nullptr;
+  MemoryFiles* memory_files_ = nullptr;
   Vector<FilesystemType*> types_;
   Mutex rename_mutex_{LockRank::Rename};
 };
