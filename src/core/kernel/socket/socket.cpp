@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/abi/time.h"
+#include "core/kernel/socket/in_flight.h"
 #include "core/kernel/task/task.h"
 
 namespace umk::socket {

@@ -1,11 +1,14 @@
 // Files that report events: eventfd, timerfd, signalfd, inotify.
 #include <iterator>
 
+#include "core/abi/inotify.h"
 #include "core/abi/time.h"
 #include "core/kernel/syscall/families.h"
 #include "core/kernel/syscall/new_file.h"
 #include "core/kernel/task/signal_file.h"
+#include "core/kernel/syscall/path_argument.h"
 #include "core/kernel/vfs/event_file.h"
+#include "core/kernel/vfs/inotify.h"
 #include "core/kernel/vfs/timer_file.h"
 
 namespace umk {
@@ -101,9 +104,52 @@ Result<Fd> sys_signalfd4(Task& task, Fd fd, UserPtr<uint64_t> mask, uint64_t mas
 
 Result<Fd> sys_signalfd(Task& task, Fd fd, UserPtr<uint64_t> mask, uint64_t mask_size) { return sys_signalfd4(task, fd, mask, mask_size, 0); }
 
+// --- inotify
+
+// inotify_init1(2)
+Result<Fd> sys_inotify_init1(Task& task, uint32_t flags) {
+  if (flags & ~kFileFlags) return error(EINVAL);
+  return add_descriptor(task, TRY(vfs::InotifyFile::create(TRY(make_event_inode(task)), flags)), closes_on_exec(flags));
+}
+
+Result<Fd> sys_inotify_init(Task& task) { return sys_inotify_init1(task, 0); }
+
+Result<RefPtr<OpenFile>> inotify_file(Task& task, Fd fd) {
+  RefPtr<OpenFile> file = TRY(task.fds().usable(fd));
+  if (file->kind() != vfs::FileKind::Inotify) return error(EINVAL);
+  return file;
+}
+
+// inotify_add_watch(2)
+Result<int32_t> sys_inotify_add_watch(Task& task, Fd fd, UserString path, uint32_t mask) {
+  using namespace inotify_flags;
+  constexpr uint32_t kKnown = kAllEvents | vfs::notify_bits::kUnmount | vfs::notify_bits::kIgnored | kQueueOverflow | kOnlyDirectory | kDontFollow |
+                              kExcludeUnlinked | kMaskCreate | kMaskAdd | kOneShot | vfs::notify_bits::kIsDirectory;
+  if (!(mask & kKnown)) return error(EINVAL);
+  if ((mask & kMaskAdd) && (mask & kMaskCreate)) return error(EINVAL);
+  RefPtr<OpenFile> file = TRY(inotify_file(task, fd));
+
+  PathArgument text;
+  const unsigned walk = ((mask & kDontFollow) ? 0 : vfs::walk::kFollow) | ((mask & kOnlyDirectory) ? vfs::walk::kDirectory : 0);
+  const vfs::Caller caller = task.caller();
+  const vfs::Path place = TRY(vfs_of(task).lookup(caller, vfs::At{nullptr, TRY(text.read(path))}, walk));
+  constexpr unsigned kRead = 4;
+  TRY(vfs_of(task).check_access(caller, vfs::Target(place), kRead));
+  return static_cast<vfs::InotifyFile&>(*file).add_watch(*place.dentry->inode(), mask);
+}
+
+// inotify_rm_watch(2)
+Result<void> sys_inotify_rm_watch(Task& task, Fd fd, int32_t watch) {
+  RefPtr<OpenFile> file = TRY(inotify_file(task, fd));
+  return static_cast<vfs::InotifyFile&>(*file).remove_watch(watch);
+}
+
 }  // namespace
 
 const SyscallRow kSysEventRows[] = {
+    full<sys_inotify_init>(253, "inotify_init"),
+    partial<sys_inotify_add_watch>(254, "inotify_add_watch", "limits count for each instance, not for each user"),
+    full<sys_inotify_rm_watch>(255, "inotify_rm_watch"),
     full<sys_signalfd>(282, "signalfd"),
     full<sys_timerfd_create>(283, "timerfd_create"),
     full<sys_eventfd>(284, "eventfd"),

@@ -36,6 +36,7 @@ class Superblock : public RefCounted {
 
   /// Inodes that have inotify marks: lets the VFS skip notification with one load (notify.h).
   std::atomic<uint32_t> watched_inodes{0};
+  std::atomic<uint32_t> last_notify_cookie{0};
 
   // Kept by the mount tree (mount.h).
   /// Mounts that show this filesystem. When the last one goes, its cached names are dropped.
