@@ -11,7 +11,7 @@ namespace {
 // Numbers of x86-64 Linux, for this file and the engine alone.
 enum HostCall : uint64_t {
   kRead = 0, kWrite = 1, kClose = 3, kMmap = 9, kMprotect = 10, kMunmap = 11, kPread = 17, kPwrite = 18, kYield = 24, kMadvise = 28, kFsync = 74,
-  kFdatasync = 75, kFtruncate = 77, kFutex = 202, kClockGettime = 228, kOpenat = 257, kFallocate = 285, kGetrandom = 318,
+  kFdatasync = 75, kFtruncate = 77, kFutex = 202, kClockGettime = 228, kOpenat = 257, kFallocate = 285, kGetrandom = 318, kMembarrier = 324,
 };
 
 constexpr uint64_t kFutexWake = 1;
@@ -103,6 +103,7 @@ void get_random(std::span<std::byte> into) {
   }
 }
 
+int64_t membarrier(int command) { return raw_call(kMembarrier, static_cast<uint64_t>(command), 0, 0); }
 void sched_yield() { raw_call(kYield); }
 
 }  // namespace umk::host

@@ -44,6 +44,8 @@ Result<void> mprotect(uint64_t address, size_t length, int protection);
 Result<void> madvise(uint64_t address, size_t length, int advice);
 /// Fills with random bytes of the host.
 void get_random(std::span<std::byte> into);
+/// membarrier(2) without flags: a barrier on the threads of this host process, or of all. The host's result, -errno on failure.
+int64_t membarrier(int command);
 void sched_yield();
 
 }  // namespace umk::host

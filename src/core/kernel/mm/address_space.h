@@ -7,7 +7,8 @@
 // Addresses are chosen here, from the top down: the stack lies just under the kernel's private pages, images and anonymous memory below the room
 // that is kept for the stack's growth, all within 1 GiB as far as possible, so that few pages of page tables are used (they are copied at fork).
 //
-// The file is split by verb: map.cpp, unmap.cpp, remap.cpp, advise.cpp, fault.cpp, break.cpp; area_tree.cpp keeps the areas,
+// The file is split by verb: map.cpp, unmap.cpp (with mprotect), remap.cpp, advise.cpp, residency.cpp (msync, mincore,
+// mlock), fault.cpp, break.cpp (with fork); area_tree.cpp keeps the areas,
 // host_mapping.cpp decides what the host is told.
 #pragma once
 
@@ -197,6 +198,14 @@ class AddressSpace : public RefCounted {
   void copy_from_locked(const AddressSpace& parent);
   Result<void> copy_areas_from(const AreaTree& areas);
 
+  // remap.cpp, advise.cpp, residency.cpp
+  Result<void> grow_locked(Area& area, uint64_t new_end, DeadAreas& dead) REQUIRES(mutex_);
+  Result<void> move_locked(uint64_t from, uint64_t old_length, uint64_t to, uint64_t new_length, bool keep_old, DeadAreas& dead) REQUIRES(mutex_);
+  Result<void> move_pages(uint64_t from, uint64_t length, uint64_t to);
+  Result<void> advise_area_locked(Area& area, uint64_t start, uint64_t end, int advice) REQUIRES(mutex_);
+  Result<void> populate_locked(Area& area, uint64_t start, uint64_t end, bool for_write) REQUIRES(mutex_);
+  void set_locked_flag_locked(Area& area, bool lock, bool bring_in) REQUIRES(mutex_);
+
   // fault.cpp
   Result<void> grow_stack_locked(Area& area, uint64_t address, uint64_t stack_limit) REQUIRES(mutex_);
   Result<void> fault_in_locked(Area& area, uint64_t address, uint64_t error_code) REQUIRES(mutex_);
@@ -219,5 +228,9 @@ class AddressSpace : public RefCounted {
   uint64_t locked_bytes_ = 0;
   uint64_t committed_bytes_ = 0;
 };
+
+/// The contents of `source` from `size` on are gone, and `mappable_bytes()` says so already: takes them away from all who map them. Filesystems call
+/// it when a file that is mapped is truncated, holding no lock that page faults need.
+void unmap_beyond(PageSource& source, uint64_t size);
 
 }  // namespace umk::mm

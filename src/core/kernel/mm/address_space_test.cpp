@@ -439,6 +439,88 @@ TEST_F(AddressSpaceTest, EveryFailureOfTheHostLeavesAConsistentSpace) {
   }
 }
 
+TEST_F(AddressSpaceTest, RemapChecksWhatLinuxChecks) {
+  const uint64_t a = map(16 * kPage, kRead | kWrite);
+  const auto code = [&](uint64_t old_start, uint64_t old_length, uint64_t new_length, uint32_t flags, uint64_t to = 0) {
+    return space_->remap(old_start, old_length, new_length, flags, to).code();
+  };
+  EXPECT_EQ(code(a, kPage, 0, 0), EINVAL);
+  EXPECT_EQ(code(a, kPage, kPage, 8), EINVAL);
+  EXPECT_EQ(code(a, kPage, 2 * kPage, 0), ENOMEM);
+  EXPECT_EQ(code(a + 1, kPage, 2 * kPage, 0), EINVAL);
+  EXPECT_EQ(code(a, kPage, 2 * kPage, 2, a + 8 * kPage), EINVAL);
+  EXPECT_EQ(code(a, 2 * kPage, 2 * kPage, 3, a + kPage), EINVAL);
+  EXPECT_EQ(code(a, 0, kPage, 1), EINVAL);
+  EXPECT_EQ(code(a, 20 * kPage, 21 * kPage, 1), EFAULT);
+  EXPECT_EQ(code(a, kPage, 2 * kPage, 5), EINVAL);
+  EXPECT_EQ(code(0x10000, kPage, kPage, 0), EFAULT);
+}
+
+TEST_F(AddressSpaceTest, AdviceIsCheckedAsLinuxDoes) {
+  const uint64_t a = map(3 * kPage, kRead | kWrite);
+  for (int advice : {77, 100, 25, -1}) {
+    EXPECT_EQ(space_->advise(a, kPage, advice).code(), EINVAL);
+    EXPECT_EQ(space_->advise(a, 0, advice).code(), EINVAL);
+  }
+  EXPECT_EQ(space_->advise(a + 1, 0, 4).code(), EINVAL);
+  EXPECT_EQ(space_->advise(a, UINT64_MAX, 4).code(), EINVAL);
+  EXPECT_EQ(space_->advise(a, kPage, 9).code(), EINVAL);
+  EXPECT_EQ(space_->advise(a, 0, 4).code(), 0);
+  EXPECT_TRUE(space_->unmap(a + kPage, kPage).ok());
+  engine_->advices.clear();
+  EXPECT_EQ(space_->advise(a, 3 * kPage, 4).code(), ENOMEM);
+  EXPECT_EQ(engine_->advices.size(), 2u);
+  EXPECT_TRUE(space_->protect(a, kPage, kRead).ok());
+  EXPECT_EQ(space_->advise(a, kPage, 23).code(), EINVAL);
+  EXPECT_TRUE(space_->lock_pages(a, kPage, true).ok());
+  EXPECT_EQ(space_->advise(a, kPage, 4).code(), EINVAL);
+  EXPECT_EQ(space_->advise(a, kPage, 24).code(), 0);
+}
+
+TEST_F(AddressSpaceTest, ForkLeavesOutWhatMadviseSays) {
+  const uint64_t a = map(3 * kPage, kRead | kWrite);
+  EXPECT_TRUE(space_->advise(a + kPage, kPage, 10).ok());
+  EXPECT_EQ(lines().size(), 3u);
+  {
+    MutexLock lock(space_->fork_mutex());
+    RefPtr<AddressSpace> child = space_->clone_for_fork().take();
+    EXPECT_EQ(child->total_bytes(), 2 * kPage);
+  }
+  EXPECT_TRUE(space_->advise(a + kPage, kPage, 11).ok());
+  EXPECT_EQ(lines().size(), 1u);
+}
+
+TEST_F(AddressSpaceTest, LockingCountsAndKeepsLimits) {
+  const uint64_t a = map(8 * kPage, kRead | kWrite);
+  EXPECT_TRUE(space_->lock_pages(a + 5, kPage, true).ok());
+  EXPECT_EQ(space_->locked_bytes(), 2 * kPage);
+  EXPECT_EQ(space_->lock_pages(a, 4 * kPage, true, false, {.locked = 3 * kPage}).code(), ENOMEM);
+  EXPECT_EQ(space_->lock_pages(a, 4 * kPage, true, false, {.locked = 0}).code(), EPERM);
+  EXPECT_TRUE(space_->lock_pages(a, 3 * kPage, true, false, {.locked = 3 * kPage}).ok());
+  EXPECT_EQ(space_->lock_pages(a, UINT64_MAX, true).code(), 0);
+  EXPECT_EQ(space_->lock_pages(a + 7 * kPage, 2 * kPage, true).code(), ENOMEM);
+  EXPECT_TRUE(space_->lock_pages(a, 8 * kPage, false).ok());
+  EXPECT_EQ(space_->locked_bytes(), 0u);
+  EXPECT_TRUE(space_->lock_all(3).ok());
+  EXPECT_EQ(space_->locked_bytes(), 8 * kPage);
+  map(kPage, kRead);
+  EXPECT_EQ(space_->locked_bytes(), 9 * kPage);
+  EXPECT_TRUE(space_->lock_all(0).ok());
+  EXPECT_EQ(space_->locked_bytes(), 0u);
+}
+
+TEST_F(AddressSpaceTest, SyncReportsGapsAndBusyPages) {
+  const uint64_t a = map(3 * kPage, kRead | kWrite);
+  EXPECT_EQ(space_->sync(a, kPage, 8).code(), EINVAL);
+  EXPECT_EQ(space_->sync(a, kPage, 5).code(), EINVAL);
+  EXPECT_EQ(space_->sync(a + 1, 0, 4).code(), EINVAL);
+  EXPECT_EQ(space_->sync(a, UINT64_MAX, 4).code(), 0);
+  EXPECT_EQ(space_->sync(a, 3 * kPage, 4).code(), 0);
+  EXPECT_EQ(space_->sync(a, 4 * kPage, 4).code(), ENOMEM);
+  EXPECT_TRUE(space_->lock_pages(a, kPage, true).ok());
+  EXPECT_EQ(space_->sync(a, kPage, 2).code(), EBUSY);
+}
+
 // --- with real mappings
 
 char* at(uint64_t address) { return reinterpret_cast<char*>(address); }
@@ -488,6 +570,109 @@ TEST_F(MappedAddressSpaceTest, SealedPagesKeepContentsAndCanRun) {
   EXPECT_EQ(reinterpret_cast<int (*)()>(a)(), 43);
   const uint64_t text = map_file(file, kPage, kRead | kExec, kPrivate);
   EXPECT_EQ(reinterpret_cast<int (*)()>(text)(), 42);
+}
+
+TEST_F(MappedAddressSpaceTest, RemapMovesPagesAndGrows) {
+  const uint64_t a = map(4 * kPage, kRead | kWrite);
+  const uint64_t above = map(kPage, kRead | kWrite, kPrivate | kAnonymous | kFixed, a + 4 * kPage);
+  for (uint64_t i = 0; i < 4; ++i) at(a)[i * kPage] = static_cast<char>('0' + i);
+  // A page that flipped is a mapping of its own on the host.
+  EXPECT_TRUE(space_->protect(a + kPage, kPage, kRead | kWrite | kExec).ok());
+  EXPECT_TRUE(space_->protect(a + kPage, kPage, kRead | kWrite).ok());
+  EXPECT_TRUE(engine_->advise(a + 2 * kPage, kPage, MADV_DONTDUMP).ok());
+  const uint64_t b = space_->remap(a, 4 * kPage, 10 * kPage, 1, 0).take();
+  mapped_.push_back({b, b + 20 * kPage});
+  EXPECT_NE(b, a);
+  for (uint64_t i = 0; i < 4; ++i) EXPECT_EQ(at(b)[i * kPage], '0' + static_cast<char>(i));
+  EXPECT_EQ(at(b)[9 * kPage], 0);
+  EXPECT_EQ(space_->remap(b, 10 * kPage, 3 * kPage, 0, 0).take(), b);
+  EXPECT_EQ(space_->remap(b, 3 * kPage, 5 * kPage, 0, 0).take(), b);
+  EXPECT_EQ(at(b)[2 * kPage], '2');
+  EXPECT_EQ(at(b)[3 * kPage], 0);
+  // To a given place, replacing what is there.
+  EXPECT_EQ(space_->remap(b, 2 * kPage, kPage, 3, above).take(), above);
+  EXPECT_EQ(at(above)[0], '0');
+  EXPECT_EQ(space_->remap(b, kPage, kPage, 0, 0).code(), EFAULT);
+}
+
+TEST_F(MappedAddressSpaceTest, RemapOfPrivateFilePagesKeepsChangesAndFindsTheRest) {
+  fake::Source& file = make_file(std::string(40 * kPage, 'f'));
+  const uint64_t a = map_file(file, 20 * kPage, kRead | kWrite, kPrivate);
+  at(a)[5 * kPage] = 'x';
+  const uint64_t b = space_->remap(a, 20 * kPage, 41 * kPage, 1, 0).take();
+  mapped_.push_back({b, b + 41 * kPage});
+  EXPECT_EQ(std::string(at(b) + 5 * kPage, 2), "xf");
+  EXPECT_EQ(at(b)[39 * kPage], 'f');
+  bool is_mapped;
+  EXPECT_EQ(space_->handle_fault(b + 40 * kPage, 4, &is_mapped).code(), EIO);
+  // A second view of shared memory.
+  const uint64_t c = map_file(file, kPage, kRead | kWrite, kShared);
+  const uint64_t d = space_->remap(c, 0, kPage, 1, 0).take();
+  mapped_.push_back({d, d + kPage});
+  at(c)[9] = 'y';
+  EXPECT_EQ(at(d)[9], 'y');
+}
+
+TEST_F(MappedAddressSpaceTest, DontUnmapLeavesFreshPages) {
+  const uint64_t a = map(2 * kPage, kRead | kWrite);
+  at(a)[0] = 'a';
+  const uint64_t b = space_->remap(a, 2 * kPage, 2 * kPage, 5, 0).take();
+  mapped_.push_back({b, b + 2 * kPage});
+  EXPECT_EQ(at(b)[0], 'a');
+  EXPECT_EQ(at(a)[0], 0);
+  EXPECT_EQ(space_->total_bytes(), 4 * kPage);
+}
+
+TEST_F(MappedAddressSpaceTest, DontNeedBringsBackTheFileAndNeverItsPagesAsCode) {
+  fake::Source& file = make_file(std::string(2 * kPage, 'f'));
+  const uint64_t a = map_file(file, 2 * kPage, kRead | kWrite, kPrivate);
+  at(a)[0] = 'x';
+  EXPECT_TRUE(space_->advise(a, kPage, 4).ok());
+  EXPECT_EQ(at(a)[0], 'f');
+  EXPECT_TRUE(space_->protect(a, 2 * kPage, kRead | kExec).ok());
+  EXPECT_TRUE(space_->advise(a, kPage, 4).ok());
+  file.write(0, "gg");
+  EXPECT_EQ(at(a)[0], 'f');
+}
+
+TEST_F(MappedAddressSpaceTest, RemovedSharedMemoryReadsAsZeroes) {
+  const uint64_t a = map(40 * kPage, kRead | kWrite, kShared | kAnonymous);
+  memset(at(a), 7, 40 * kPage);
+  EXPECT_TRUE(space_->advise(a + kPage, 30 * kPage, 9).ok());
+  EXPECT_EQ(at(a)[kPage - 1], 7);
+  EXPECT_EQ(at(a)[kPage], 0);
+  EXPECT_EQ(at(a)[31 * kPage - 1], 0);
+  EXPECT_EQ(at(a)[31 * kPage], 7);
+  at(a)[5 * kPage] = 1;
+  EXPECT_EQ(at(a)[5 * kPage], 1);
+}
+
+TEST_F(MappedAddressSpaceTest, TruncationTakesPagesAwayFromAllWhoMapThem) {
+  fake::Source& file = make_file(std::string(10 * kPage, 'f'));
+  const uint64_t a = map_file(file, 10 * kPage, kRead | kWrite, kShared);
+  file.resize(3 * kPage + 10);
+  unmap_beyond(file, 3 * kPage + 10);
+  bool is_mapped;
+  EXPECT_EQ(space_->handle_fault(a + 4 * kPage, 4, &is_mapped).code(), EIO);
+  EXPECT_EQ(at(a)[3 * kPage + 9], 'f');
+  EXPECT_EQ(at(a)[3 * kPage + 10], 0);
+  file.resize(10 * kPage);
+  EXPECT_TRUE(space_->handle_fault(a + 4 * kPage, 4, &is_mapped).ok());
+  EXPECT_EQ(at(a)[4 * kPage], 0);
+}
+
+TEST_F(MappedAddressSpaceTest, ResidencyIsOneByteAPage) {
+  const uint64_t a = map(4 * kPage, kRead | kWrite);
+  at(a)[kPage] = 1;
+  uint8_t vector[5] = {9, 9, 9, 9, 9};
+  EXPECT_TRUE(space_->residency(a, 4 * kPage, reinterpret_cast<uint64_t>(vector)).ok());
+  EXPECT_EQ(vector[0], 0);
+  EXPECT_EQ(vector[1], 1);
+  EXPECT_EQ(vector[4], 9);
+  EXPECT_EQ(space_->residency(a + 1, kPage, reinterpret_cast<uint64_t>(vector)).code(), EINVAL);
+  EXPECT_EQ(space_->residency(a, 5 * kPage, reinterpret_cast<uint64_t>(vector)).code(), ENOMEM);
+  EXPECT_EQ(space_->residency(a, kPage, 1).code(), EFAULT);
+  EXPECT_EQ(space_->residency(a, 0, 1).code(), 0);
 }
 
 }  // namespace

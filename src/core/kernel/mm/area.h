@@ -20,7 +20,7 @@ namespace umk::mm {
 
 /// mmap(2) flags.
 namespace map_flags {
-inline constexpr uint32_t kShared = 1, kPrivate = 2, kSharedValidate = 3, kTypeMask = 15, kFixed = 0x10, kAnonymous = 0x20, kGrowsDown = 0x100, kLocked = 0x2000,
+inline constexpr uint32_t kShared = 1, kPrivate = 2, kSharedValidate = 3, kTypeMask = 15, kFixed = 0x10, kAnonymous = 0x20, k32Bit = 0x40, kGrowsDown = 0x100, kLocked = 0x2000,
                           kNoReserve = 0x4000, kPopulate = 0x8000, kNonBlock = 0x10000, kStack = 0x20000, kHugeTlb = 0x40000, kSync = 0x80000,
                           kFixedNoReplace = 0x100000;
 }

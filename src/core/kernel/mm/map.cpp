@@ -135,9 +135,10 @@ Result<uint64_t> AddressSpace::choose_address_locked(const MapRequest& request, 
   }
   // Private file mappings are usually images: their text wants trampolines below.
   const uint64_t room = request.source && (request.flags & kPrivate) ? kTrampolineGap : 0;
+  const uint64_t ceiling = (request.flags & k32Bit) ? uint64_t{1} << 31 : map_base_;
   const uint64_t guard = (request.flags & kGrowsDown) ? kStackGuardGap : 0;
-  uint64_t found = find_space_locked(length, room > guard ? room : guard, map_base_, kPageSize);
-  if (!found) found = find_space_locked(length, guard, layout::kUserEnd, kPageSize);
+  uint64_t found = find_space_locked(length, room > guard ? room : guard, ceiling, kPageSize);
+  if (!found && !(request.flags & k32Bit)) found = find_space_locked(length, guard, layout::kUserEnd, kPageSize);
   if (!found) return error(ENOMEM);
   return found;
 }

@@ -308,6 +308,8 @@ void PageStore::punch(uint64_t offset, uint64_t length) {
 
   const uint64_t first_chunk = first_page / kPagesInChunk;
   const uint64_t last_chunk = (end_page - 1) / kPagesInChunk;
+  // Guests that map the pages see zeroes at once and may go on writing; so what they could write stays known as data.
+  const bool may_be_mapped = was_mapped_ && pins_.load(std::memory_order_seq_cst) != 0;
   bool any = false;
   for (std::optional<uint64_t> index = next_used(first_chunk); index && *index <= last_chunk; index = next_used(*index + 1)) {
     Slot& slot = *find(*index);
@@ -315,6 +317,10 @@ void PageStore::punch(uint64_t offset, uint64_t length) {
     PageMask dropped = 0xffff;
     if (*index == first_chunk) dropped = static_cast<PageMask>(dropped & ~((1u << first_page % kPagesInChunk) - 1));
     if (*index == last_chunk) dropped = static_cast<PageMask>(dropped & ((2u << (end_page - 1) % kPagesInChunk) - 1));
+    if (may_be_mapped) {
+      window_.punch(entry.chunk, entry.present & dropped);
+      continue;
+    }
     any = true;
     if (!(entry.present & dropped)) continue;
     present_pages_.fetch_sub(count_pages(entry.present & dropped), std::memory_order_relaxed);

@@ -6,7 +6,8 @@
 //
 // Readers and writers find their pages without the lock and copy without it: user memory may fault and need anything. They hold a Pin meanwhile.
 // What is taken out of the file while a pin is held stays in the tree as backed but not present, and the last pin to go sweeps it. Mappings hold a
-// pin too, for as long as they live, so a chunk never passes to another file while a guest can see it.
+// pin too, for as long as they live, so a chunk never passes to another file while a guest can see it. Pages that are taken out of a mapped file are
+// emptied, and stay present: a guest may write to them through its mapping without the kernel's knowing.
 //
 // Writers that race with a truncation write into a page that is no longer the file's or one that is again; whoever needs more order than that (an
 // inode's size) keeps it above.
