@@ -30,6 +30,8 @@ struct Waiter : ListHook<> {
   KernelStackHead* context = nullptr;
   /// Where it is queued; null once it was woken. Requeueing changes it, under both locks.
   std::atomic<Bucket*> bucket{nullptr};
+  /// Where it was queued last: a waker holds that bucket's lock until it is done with the waiter.
+  Bucket* home = nullptr;
   /// For PI words: the thread that is to get the lock; it owns the word when it is woken.
   int32_t pi_tid = 0;
   uint64_t pi_address = 0;

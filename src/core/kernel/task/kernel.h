@@ -76,6 +76,8 @@ class Kernel {
 
   std::atomic<PowerAction> power_action{PowerAction::None};
   std::atomic<int> exit_code{0};  // /proc/exitcode
+  /// What reboot(2) set: ctrl-alt-del restarts at once instead of telling init by SIGINT.
+  std::atomic<bool> ctrl_alt_del_restarts{true};
 
   /// Asks for the end of the machine; the first request counts. The monitor sleeps on the futex word `power_action`.
   void request_power_action(PowerAction action);

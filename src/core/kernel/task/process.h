@@ -73,7 +73,13 @@ class Process : public RefCounted, public ListHook<SiblingTag>, public ListHook<
   ProcessId pid() const { return pid_; }
 
   // --- guarded by the TaskList lock
-  Process* parent = nullptr;               // null for init only
+  Process* parent = nullptr;               // null for init only; changed by set_parent
+  void set_parent(Process* new_parent) {
+    parent = new_parent;
+    parent_pid.store(new_parent ? new_parent->pid() : 0, std::memory_order_relaxed);
+  }
+  /// getppid(2) without a lock.
+  std::atomic<ProcessId> parent_pid{0};
   List<Process, SiblingTag> children;
   /// Live threads, leader first while it lives. Changed under the TaskList lock and signal_mutex together, so either is enough to read it.
   List<Task, TaskListTag> tasks;
@@ -89,9 +95,11 @@ class Process : public RefCounted, public ListHook<SiblingTag>, public ListHook<
   int unreported_change = 0;
   int stop_signal = 0;
   RefPtr<Task> leader;                     // kept until reaped: the zombie's identity
-  uint32_t live_threads = 0;
+  uint32_t live_threads = 0;               // threads that have not begun to exit
   guest::Usage dead_threads_usage, children_usage;
 
+  /// Woken when a thread has left `tasks`: exec waits for the others. Used with the TaskList lock.
+  WaitQueue thread_events;
   /// Woken when it becomes a zombie: pidfds.
   WaitQueue exit_events;
 
@@ -109,6 +117,8 @@ class Process : public RefCounted, public ListHook<SiblingTag>, public ListHook<
   uint32_t stopped_threads = 0;            // threads that wait in a job-control stop
   bool stop_is_reported = false;           // the parent was told of this stop
   bool continue_is_due = false;            // the parent is to be told that it continued
+  bool stop_was_taken = false;             // a stop signal left the queue and is being decided on; SIGCONT cancels it
+  bool is_unkillable = false;              // init: signals without a handler have no effect
   /// signalfd and sigtimedwait sleepers.
   WaitQueue signal_events;
   /// Woken when the process continues after a stop or is killed.
@@ -117,6 +127,7 @@ class Process : public RefCounted, public ListHook<SiblingTag>, public ListHook<
   ResourceLimits limits;                   // has its own lock
   std::atomic<bool> is_dumpable{true};
   std::atomic<int> oom_score_adjustment{0};
+  std::atomic<uint32_t> personality{0};
   /// alarm, setitimer and POSIX timers; made on first use under signal_mutex, freed by the last thread's exit.
   std::atomic<ProcessTimers*> timers{nullptr};
 

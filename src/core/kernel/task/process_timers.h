@@ -48,8 +48,8 @@ class ProcessTimers {
   Result<void> remove(int timer_id);
   /// exec: POSIX timers go, interval timers stay.
   void remove_all_posix();
-  /// A timer's signal was taken by its process: counts overruns and says how many; called by delivery.
-  int on_signal_taken(int timer_id);
+  /// A timer's signal was taken, with this many overruns; timer_getoverrun tells them. No lock held.
+  void note_signal_taken(int timer_id, int overrun);
   /// RLIMIT_CPU has changed or is set at all: watches it.
   void watch_cpu_limit();
 

@@ -44,6 +44,8 @@ class Task : public RefCounted, public ListHook<TaskListTag> {
   }
   static Task* current_or_null() { return current_stack().task; }
 
+  TaskBundle& bundle() const { return bundle_; }
+
   // What it shares with others (clone flags decide). Changed by the task itself only; others read under the process mutex.
   // exit drops them: address_space_ and fds_ are null afterwards.
   vfs::FdTable& fds() const { return *fds_; }
@@ -54,6 +56,14 @@ class Task : public RefCounted, public ListHook<TaskListTag> {
   RefPtr<const Credentials> credentials_ref() const;
   void set_credentials(RefPtr<const Credentials> credentials);
   vfs::Caller caller() const;
+  // For others than the task itself: null once it has exited.
+  RefPtr<vfs::FdTable> fds_ref() const;
+  RefPtr<vfs::FsContext> fs_ref() const;
+  RefPtr<mm::AddressSpace> address_space_ref() const;
+  // By the task itself, against readers like these; return what was there.
+  RefPtr<vfs::FdTable> exchange_fds(RefPtr<vfs::FdTable> fds);
+  RefPtr<vfs::FsContext> exchange_fs(RefPtr<vfs::FsContext> fs);
+  RefPtr<mm::AddressSpace> exchange_address_space(RefPtr<mm::AddressSpace> space);
 
   // Signals: see signals.h for sending and signal_delivery.h for delivery.
   SignalSet blocked() const { return blocked_; }
@@ -64,6 +74,7 @@ class Task : public RefCounted, public ListHook<TaskListTag> {
   // --- used by task/*.cpp and proc; grouped by what guards them.
   // Owned by the task itself (blocked_ is changed under signal_mutex, by the task itself):
   uint64_t clear_child_tid = 0;       // set_tid_address(2)
+  uint64_t set_child_tid = 0;         // CLONE_CHILD_SETTID: written by the child itself before it first runs guest code
   uint64_t robust_list_head = 0;      // get_robust_list(2)
   uint64_t alternate_stack_base = 0, alternate_stack_size = 0;
   uint32_t alternate_stack_flags = 2;  // SS_DISABLE
@@ -83,7 +94,12 @@ class Task : public RefCounted, public ListHook<TaskListTag> {
   SignalQueue pending;
   // Atomics:
   std::atomic<int> nice{0};
+  std::atomic<int> scheduling_policy{0};  // SCHED_OTHER
+  std::atomic<int> io_priority{0};
+  std::atomic<uint64_t> affinity{~uint64_t{0}};
   std::atomic<bool> exiting{false};
+  /// Its host thread exists: it may be kicked.
+  std::atomic<bool> is_started{false};
   /// What it is doing, for /proc: R S D T Z.
   std::atomic<char> state{'R'};
   /// Somebody waits for a PI futex that this task holds: its exit looks for them.
@@ -94,7 +110,7 @@ class Task : public RefCounted, public ListHook<TaskListTag> {
   /// Its address space is the parent's, on loan until exec or exit (Engine::run_borrowed).
   bool is_borrowing = false;
 
-  Task(Kernel& kernel, KernelStackHead& stack, ThreadId tid, RefPtr<Process> process);
+  Task(Kernel& kernel, KernelStackHead& stack, TaskBundle& bundle, ThreadId tid, RefPtr<Process> process);
   ~Task() override;
 
   RefPtr<vfs::FdTable> fds_;
@@ -107,9 +123,10 @@ class Task : public RefCounted, public ListHook<TaskListTag> {
   void last_reference_dropped() override;
 
  private:
-  mutable Mutex credentials_mutex_{LockRank::None};
+  mutable Mutex shared_mutex_{LockRank::None};  // what others may read of fds_, fs_, address_space_ and credentials_
   Kernel& kernel_;
   KernelStackHead& stack_;
+  TaskBundle& bundle_;
   ThreadId tid_;
 };
 

@@ -29,7 +29,7 @@ inline constexpr uint32_t kChangeable = kAppend | kNonBlock | kAsync | kDirect |
 class EpollWatchers;  // epoll items that watch a file (epoll.h)
 
 /// What calls that serve one kind of file alone (sockets, pipes, event files) ask before they cast.
-enum class FileKind : uint8_t { Other, Pipe, Socket, Epoll, Event, Timer, Signal, Inotify };
+enum class FileKind : uint8_t { Other, Pipe, Socket, Epoll, Event, Timer, Signal, Inotify, Process };
 
 class OpenFile : public RefCounted {
  public:
@@ -96,11 +96,13 @@ class OpenFile : public RefCounted {
   /// Leaves epoll instances while the derived object is still whole, then deletes (epoll.cpp). Overriders call it last.
   void last_reference_dropped() override;
 
-  OpenFile(RefPtr<Inode> inode, uint32_t flags) : inode_(std::move(inode)), flags_(flags) {}
+  /// `position_rank` is for files whose reading takes locks that come before those of other files (proc).
+  OpenFile(RefPtr<Inode> inode, uint32_t flags, LockRank position_rank = LockRank::OpenFile)
+      : position_mutex_(position_rank), inode_(std::move(inode)), flags_(flags) {}
   ~OpenFile() override;
 
   /// Serialises reads and writes that move the position, as Linux does for regular files and directories.
-  Mutex position_mutex_{LockRank::OpenFile};
+  Mutex position_mutex_;
 
  private:
   uint32_t access_mode() const { return flags() & open_flags::kAccessMask; }
@@ -115,7 +117,7 @@ class OpenFile : public RefCounted {
 /// The open file of a regular file or directory: everything is the inode's.
 class InodeFile : public OpenFile {
  public:
-  InodeFile(RefPtr<Inode> inode, uint32_t flags) : OpenFile(std::move(inode), flags) {}
+  InodeFile(RefPtr<Inode> inode, uint32_t flags, LockRank position_rank = LockRank::OpenFile) : OpenFile(std::move(inode), flags, position_rank) {}
   bool is_seekable() const override { return true; }
   Result<size_t> read_at(uint64_t offset, UserOutBuffer& buffer) override;
   Result<size_t> write_at(uint64_t& offset, UserInBuffer& buffer, bool append) override;

@@ -1,0 +1,276 @@
+#include "core/kernel/task/futex.h"
+
+#include <algorithm>
+
+#include "core/kernel/guest/user_memory.h"
+#include "core/kernel/mm/address_space.h"
+#include "core/kernel/task/kernel.h"
+
+namespace umk::futex {
+
+namespace {
+
+void enqueue_locked(Bucket& bucket, Waiter& waiter) {
+  bucket.waiters.push_back(waiter);
+  waiter.home = &bucket;
+  waiter.bucket.store(&bucket, std::memory_order_relaxed);
+  bucket.count.fetch_add(1, std::memory_order_seq_cst);
+}
+
+void dequeue_locked(Bucket& bucket, Waiter& waiter) {
+  waiter.unlink();
+  waiter.bucket.store(nullptr, std::memory_order_release);
+  bucket.count.fetch_sub(1, std::memory_order_relaxed);
+}
+
+/// Wakes within the lock: the waiter takes the lock once more before it leaves its frame, so its context outlives this call.
+void wake_locked(Bucket& bucket, Waiter& waiter) {
+  KernelStackHead& context = *waiter.context;
+  dequeue_locked(bucket, waiter);
+  sync::unpark(context);
+}
+
+/// Takes `waiter` off wherever it is by now; false when somebody woke it before.
+bool withdraw(Waiter& waiter) {
+  for (;;) {
+    Bucket* const bucket = waiter.bucket.load(std::memory_order_acquire);
+    if (!bucket) return false;
+    MutexLock lock(bucket->mutex);
+    if (waiter.bucket.load(std::memory_order_relaxed) != bucket) continue;
+    dequeue_locked(*bucket, waiter);
+    return true;
+  }
+}
+
+/// Makes sure that a waker that has dequeued `waiter` is done with it: it still holds the bucket's lock while it wakes.
+void let_waker_finish(Waiter& waiter) { MutexLock lock(waiter.home->mutex); }
+
+/// Locks two buckets, which may be one, in the order of their addresses.
+class TwoBuckets {
+ public:
+  TwoBuckets(Bucket& a, Bucket& b) NO_THREAD_SAFETY_ANALYSIS : first_(std::min(&a, &b)), second_(std::max(&a, &b)) {
+    first_->mutex.lock();
+    if (second_ != first_) second_->mutex.lock();
+  }
+  ~TwoBuckets() NO_THREAD_SAFETY_ANALYSIS {
+    if (second_ != first_) second_->mutex.unlock();
+    first_->mutex.unlock();
+  }
+
+ private:
+  Bucket *first_, *second_;
+};
+
+int wake_matching_locked(Bucket& bucket, const Key& key, int count, uint32_t bitset) {
+  int woken = 0;
+  for (auto place = bucket.waiters.begin(); place != bucket.waiters.end() && woken < count;) {
+    Waiter& waiter = *place++;
+    if (waiter.key != key || (waiter.bitset & bitset) == 0) continue;
+    wake_locked(bucket, waiter);
+    ++woken;
+  }
+  return woken;
+}
+
+}  // namespace
+
+Result<Key> key_of(Task& task, uint64_t address, bool process_private) {
+  if (address % 4 != 0) return error(EINVAL);
+  if (!is_user_range(address, 4)) return error(EFAULT);
+  // Private words need no look at the mappings: memory of this process only, by definition.
+  if (process_private) return Key{task.address_space_.get(), address};
+  const mm::AddressSpace::WordKey key = TRY(task.address_space().word_key(address, false));
+  return Key{key.object, key.offset};
+}
+
+Result<void> wait(Task& task, uint64_t address, bool process_private, uint32_t expected, uint32_t bitset, Deadline deadline) {
+  if (bitset == 0) return error(EINVAL);
+  const Key key = TRY(key_of(task, address, process_private));
+  Bucket& bucket = task.kernel().futexes.bucket_of(key);
+  Waiter waiter;
+  waiter.key = key;
+  waiter.bitset = bitset;
+  waiter.context = &current_stack();
+  sync::prepare_to_park();
+  {
+    MutexLock lock(bucket.mutex);
+    // Counted first, so that a waker who changes the word after this load sees somebody waiting.
+    bucket.count.fetch_add(1, std::memory_order_seq_cst);
+    const Result<uint32_t> value = load_user_word(address);
+    bucket.count.fetch_sub(1, std::memory_order_relaxed);
+    if (!value.ok()) return value.failure();
+    if (value.value() != expected) return error(EAGAIN);
+    enqueue_locked(bucket, waiter);
+  }
+  for (;;) {
+    const Result<void> woken = sync::park(Sleep::Interruptible, deadline);
+    if (!waiter.bucket.load(std::memory_order_acquire)) {
+      let_waker_finish(waiter);
+      return {};
+    }
+    if (woken.ok()) {
+      sync::prepare_to_park();
+      if (waiter.bucket.load(std::memory_order_seq_cst)) continue;
+      let_waker_finish(waiter);
+      return {};
+    }
+    if (withdraw(waiter)) return woken.failure();
+    let_waker_finish(waiter);
+    return {};
+  }
+}
+
+Result<int64_t> wake(Task& task, uint64_t address, bool process_private, int count, uint32_t bitset) {
+  if (bitset == 0) return error(EINVAL);
+  const Key key = TRY(key_of(task, address, process_private));
+  Bucket& bucket = task.kernel().futexes.bucket_of(key);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (bucket.count.load(std::memory_order_relaxed) == 0) return 0;
+  MutexLock lock(bucket.mutex);
+  // futex(2) of Linux wakes one for a count of 0 or less.
+  return wake_matching_locked(bucket, key, std::max(count, 1), bitset);
+}
+
+Result<int64_t> requeue(Task& task, uint64_t from, uint64_t to, bool process_private, int wake_count, int move_count, const uint32_t* expected) {
+  if (wake_count < 0 || move_count < 0) return error(EINVAL);
+  const Key from_key = TRY(key_of(task, from, process_private));
+  const Key to_key = TRY(key_of(task, to, process_private));
+  Table& table = task.kernel().futexes;
+  Bucket& source = table.bucket_of(from_key);
+  Bucket& target = table.bucket_of(to_key);
+  TwoBuckets locks(source, target);
+  if (expected && TRY(load_user_word(from)) != *expected) return error(EAGAIN);
+  int64_t done = 0;
+  int moved = 0;
+  for (auto place = source.waiters.begin(); place != source.waiters.end();) {
+    Waiter& waiter = *place++;
+    if (waiter.key != from_key) continue;
+    if (waiter.wants_pi) return error(EINVAL);
+    if (done < wake_count) {
+      wake_locked(source, waiter);
+      ++done;
+      continue;
+    }
+    if (moved == move_count || from_key == to_key) break;
+    source.count.fetch_sub(1, std::memory_order_relaxed);
+    waiter.unlink();
+    waiter.key = to_key;
+    enqueue_locked(target, waiter);
+    ++moved;
+  }
+  return done + moved;
+}
+
+namespace {
+
+Result<uint32_t> apply_operation(uint64_t address, uint32_t operation) {
+  const uint32_t kind = (operation >> 28) & 7;
+  const bool is_shift = operation >> 31;
+  // The arguments are signed numbers of 12 bits.
+  int32_t argument = static_cast<int32_t>(operation << 8) >> 20;
+  if (is_shift) argument = static_cast<int32_t>(uint32_t{1} << (argument & 31));
+  uint32_t held = TRY(load_user_word(address));
+  for (;;) {
+    uint32_t desired;
+    switch (kind) {
+      case 0: desired = static_cast<uint32_t>(argument); break;
+      case 1: desired = held + static_cast<uint32_t>(argument); break;
+      case 2: desired = held | static_cast<uint32_t>(argument); break;
+      case 3: desired = held & ~static_cast<uint32_t>(argument); break;
+      case 4: desired = held ^ static_cast<uint32_t>(argument); break;
+      default: return error(ENOSYS);
+    }
+    const uint32_t before = TRY(compare_exchange_user_word(address, held, desired));
+    if (before == held) return held;
+    held = before;
+  }
+}
+
+Result<bool> compare_operation(uint32_t operation, uint32_t held) {
+  const int32_t value = static_cast<int32_t>(held);
+  const int32_t argument = static_cast<int32_t>(operation << 20) >> 20;
+  switch ((operation >> 24) & 15) {
+    case 0: return value == argument;
+    case 1: return value != argument;
+    case 2: return value < argument;
+    case 3: return value <= argument;
+    case 4: return value > argument;
+    case 5: return value >= argument;
+    default: return error(ENOSYS);
+  }
+}
+
+}  // namespace
+
+Result<int64_t> wake_op(Task& task, uint64_t first, uint64_t second, bool process_private, int wake_first, int wake_second, uint32_t operation) {
+  const Key first_key = TRY(key_of(task, first, process_private));
+  const Key second_key = TRY(key_of(task, second, process_private));
+  Table& table = task.kernel().futexes;
+  Bucket& first_bucket = table.bucket_of(first_key);
+  Bucket& second_bucket = table.bucket_of(second_key);
+  TwoBuckets locks(first_bucket, second_bucket);
+  const uint32_t held = TRY(apply_operation(second, operation));
+  const bool wakes_second = TRY(compare_operation(operation, held));
+  int64_t woken = wake_matching_locked(first_bucket, first_key, std::max(wake_first, 1), ~uint32_t{0});
+  if (wakes_second) woken += wake_matching_locked(second_bucket, second_key, std::max(wake_second, 1), ~uint32_t{0});
+  return woken;
+}
+
+namespace {
+
+/// The first waiter that was woken, or -1; all are off their queues afterwards.
+int64_t withdraw_all(std::span<Waiter> waiters) {
+  int64_t woken = -1;
+  for (size_t i = 0; i < waiters.size(); ++i) {
+    if (withdraw(waiters[i])) continue;
+    let_waker_finish(waiters[i]);
+    if (woken < 0) woken = static_cast<int64_t>(i);
+  }
+  return woken;
+}
+
+}  // namespace
+
+Result<int64_t> wait_any(Task& task, std::span<const WaitItem> items, Deadline deadline) {
+  if (items.empty() || items.size() > kMaximumWaitItems) return error(EINVAL);
+  std::unique_ptr<Waiter[]> waiters(new (std::nothrow) Waiter[items.size()]);
+  if (!waiters) return error(ENOMEM);
+  Vector<Bucket*> buckets;
+  TRY(buckets.reserve(items.size()));
+  for (size_t i = 0; i < items.size(); ++i) {
+    waiters[i].key = TRY(key_of(task, items[i].address, items[i].process_private));
+    waiters[i].context = &current_stack();
+    TRY(buckets.push_back(&task.kernel().futexes.bucket_of(waiters[i].key)));
+  }
+  for (;;) {
+    sync::prepare_to_park();
+    for (size_t i = 0; i < items.size(); ++i) {
+      int code = 0;
+      {
+        MutexLock lock(buckets[i]->mutex);
+        enqueue_locked(*buckets[i], waiters[i]);
+        const Result<uint32_t> value = load_user_word(items[i].address);
+        code = value.ok() ? (value.value() == items[i].expected ? 0 : EAGAIN) : value.failure().code;
+        if (code != 0) dequeue_locked(*buckets[i], waiters[i]);
+      }
+      if (code == 0) continue;
+      const int64_t woken = withdraw_all(std::span(waiters.get(), i));
+      if (woken >= 0) return woken;
+      return error(code);
+    }
+    Result<void> outcome = sync::park(Sleep::Interruptible, deadline);
+    const int64_t woken = withdraw_all(std::span(waiters.get(), items.size()));
+    if (woken >= 0) return woken;
+    if (!outcome.ok()) return outcome.failure();
+  }
+}
+
+void clear_child_tid(Task& task) {
+  const uint64_t address = std::exchange(task.clear_child_tid, 0);
+  if (address == 0) return;
+  if (!UserPtr<uint32_t>(address).write(0).ok()) return;
+  // pthread_join waits on it without the private flag.
+  (void)wake(task, address, false, 1);
+}
+
+}  // namespace umk::futex
