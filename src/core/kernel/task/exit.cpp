@@ -180,6 +180,7 @@ void exit_task(Task& current, int status) {
   end_vfork(current);
   keep_process = nullptr;
   kernel.engine.exit_current(current, &release_task);
+  __builtin_unreachable();
 }
 
 void exit_group(Task& current, int status) {
