@@ -1,0 +1,213 @@
+#include "monitor/command_line.h"
+
+#include <gtest/gtest.h>
+
+#include "monitor/switches.h"
+
+namespace umk::monitor {
+namespace {
+
+using Words = std::vector<std::string>;
+
+Configuration accepted(const Words& arguments) {
+  auto outcome = parse_command_line(arguments);
+  if (const auto* error = std::get_if<CommandLineError>(&outcome)) {
+    ADD_FAILURE() << error->text;
+    return {};
+  }
+  return std::get<Configuration>(outcome);
+}
+
+/// The message, or "" when the line was accepted.
+std::string refused(const Words& arguments) {
+  auto outcome = parse_command_line(arguments);
+  const auto* error = std::get_if<CommandLineError>(&outcome);
+  return error ? error->text : "";
+}
+
+TEST(CommandLine, NothingBootsTheEmbeddedRoot) {
+  const Configuration c = accepted({});
+  EXPECT_EQ(c.action, Configuration::Action::Boot);
+  EXPECT_EQ(c.root_type, "");
+  EXPECT_EQ(c.memory_bytes, 0u);
+  EXPECT_EQ(c.console.input, (ChannelEnd{ChannelEnd::Kind::Descriptor, 0}));
+  EXPECT_EQ(c.console.output, (ChannelEnd{ChannelEnd::Kind::Descriptor, 1}));
+}
+
+TEST(CommandLine, TakesSwitchesInUmlsForm) {
+  const Configuration c = accepted({"root=/dev/root", "rootfstype=hostfs", "rootflags=/srv/root", "rw", "init=/bin/sh", "mem=512M", "ncpus=2", "quiet",
+                                    "debug", "shield=off", "umid=box-1", "uml_dir=/tmp/uml", "con0=fd:3,fd:4", "con=null", "noreboot", "TERM=xterm",
+                                    "single", "some.parameter=1", "--", "-x", "mem=3"});
+  EXPECT_EQ(c.root, "/dev/root");
+  EXPECT_EQ(c.root_type, "hostfs");
+  EXPECT_EQ(c.root_flags, "/srv/root");
+  EXPECT_EQ(c.root_is_read_only, false);
+  EXPECT_EQ(c.init, "/bin/sh");
+  EXPECT_EQ(c.memory_bytes, uint64_t{512} << 20);
+  EXPECT_EQ(c.cpus, 2u);
+  EXPECT_TRUE(c.quiet);
+  EXPECT_TRUE(c.debug);
+  EXPECT_EQ(c.shield, Configuration::Shield::Off);
+  EXPECT_EQ(c.name, "box-1");
+  EXPECT_EQ(c.name_directory, "/tmp/uml");
+  EXPECT_EQ(c.console.input.descriptor, 3);
+  EXPECT_EQ(c.console.output.descriptor, 4);
+  EXPECT_TRUE(c.exits_on_reboot);
+  EXPECT_EQ(c.init_environment, Words{"TERM=xterm"});
+  EXPECT_EQ(c.init_arguments, (Words{"single", "-x", "mem=3"}));
+  // Switches that UML swallows are not shown.
+  EXPECT_EQ(c.kernel_command_line,
+            "root=/dev/root rootfstype=hostfs rootflags=/srv/root rw init=/bin/sh mem=512M quiet debug uml_dir=/tmp/uml con0=fd:3,fd:4 con=null noreboot "
+            "TERM=xterm single some.parameter=1");
+}
+
+TEST(CommandLine, RefusesWithAMessageThatNamesTheSwitch) {
+  const struct {
+    Words arguments;
+    std::vector<const char*> mentions;
+  } cases[] = {
+      {{"mem=lots"}, {"mem=lots", "512M"}},
+      {{"mem="}, {"mem=", "512M"}},
+      {{"mem=1M"}, {"mem=1M", "at least 16M"}},
+      {{"mem=99999999999999G"}, {"mem="}},
+      {{"mem"}, {"mem", "value is missing"}},
+      {{"quiet=1"}, {"quiet", "takes no value"}},
+      {{"ncpus=0"}, {"ncpus=0", "1 to 256"}},
+      {{"ncpus=two"}, {"ncpus=two"}},
+      {{"shield=maybe"}, {"shield=maybe", "on, off"}},
+      {{"init=sh"}, {"init=sh", "absolute"}},
+      {{"umid=a/b"}, {"umid=a/b"}},
+      {{"umid=a", "umid=b"}, {"umid already set"}},
+      {{"uml_dir="}, {"uml_dir can't be an empty string"}},
+      {{"seccomp=1"}, {"seccomp=1", "on, auto or off"}},
+      {{"con0=fd"}, {"con0=fd", "fd:N"}},
+      {{"con0=fd:"}, {"must specify a file descriptor"}},
+      {{"con0=xterm"}, {"xterm", "not available yet"}},
+      {{"con0=/dev/tty8"}, {"/dev/tty8", "no channel"}},
+      {{"con1=fd:0"}, {"con1", "not available yet"}},
+      {{"con16=none"}, {"Device number out of range"}},
+      {{"ubd0=root.img"}, {"ubd0=root.img", "not available yet"}},
+      {{"ubda=root.img"}, {"not available yet"}},
+      {{"ubd0rs=root.img"}, {"not available yet"}},
+      {{"eth0=tuntap,tap0"}, {"network", "not available yet"}},
+      {{"vec0:transport=tap"}, {"network", "not available yet"}},
+      {{"ssl0=pty"}, {"serial", "not available yet"}},
+      {{"hostfs=/srv"}, {"not available yet"}},
+      {{"mconsole=notify:/x"}, {"not available yet"}},
+      {{"root=/dev/ubda"}, {"block devices", "rootfstype=hostfs"}},
+      // near misses
+      {{"men=2G"}, {"men=2G", "mem=", "env=men=2G"}},
+      {{"memm=2G"}, {"mem="}},
+      {{"rootfstpye=hostfs"}, {"rootfstype="}},
+      {{"roootflags=/x"}, {"rootflags="}},
+      {{"rootflag=/x"}, {"rootflags="}},
+      {{"int=/bin/sh"}, {"init="}},
+      {{"ncpu=2"}, {"ncpus="}},
+      {{"sheild=off"}, {"shield="}},
+      {{"quite"}, {"quiet", "after ‘--’"}},
+      {{"wr"}, {"rw"}},
+      {{"no-reboot"}, {"noreboot"}},
+      {{"umdi=x"}, {"umid="}},
+      {{"cno0=null"}, {"con0="}},
+      {{"--verson"}, {"--verson", "--version"}},
+      {{"-x"}, {"-x", "after ‘--’"}},
+  };
+  for (const auto& one : cases) {
+    const std::string text = refused(one.arguments);
+    EXPECT_NE(text, "") << one.arguments[0];
+    for (const char* word : one.mentions) EXPECT_NE(text.find(word), std::string::npos) << word << " in: " << text;
+  }
+}
+
+TEST(CommandLine, HandsOnWhatIsNotItsOwn) {
+  for (const char* word : {"HOME=/root", "FOO=bar", "PATH=/bin", "lang=C", "runlevel=3", "x=1", "MEM=2"}) {
+    EXPECT_EQ(accepted({word}).init_environment, Words{word});
+    EXPECT_EQ(accepted({word}).kernel_command_line, word);
+  }
+  for (const char* word : {"single", "3", "s", "S", "emergency", "foo"}) EXPECT_EQ(accepted({word}).init_arguments, Words{word});
+  EXPECT_EQ(accepted({"env=men=2G"}).init_environment, Words{"men=2G"});
+  // Parameters of modules belong to nobody.
+  EXPECT_EQ(accepted({"a.b=c", "d.e"}).init_environment, Words{});
+}
+
+TEST(CommandLine, AcceptsWhatHasNoEffect) {
+  for (const char* word : {"console=tty0", "rootwait", "panic=1", "loglevel=3", "nosysemu", "mode=tt", "skas0", "jail", "honeypot", "debugtrace", "debug=go",
+                           "gdb-pid=12", "stderr=1", "fake_ide", "seccomp=on", "aio=2.4", "con1=none", "con15=null"}) {
+    const Configuration c = accepted({word});
+    EXPECT_EQ(c.init_environment, Words{}) << word;
+    EXPECT_EQ(c.init_arguments, Words{}) << word;
+  }
+  EXPECT_EQ(accepted({"jail"}).notes.size(), 1u);
+  EXPECT_EQ(accepted({"rootwait"}).notes.size(), 0u);
+}
+
+TEST(CommandLine, ConsoleWithANumberWinsWhicheverComesFirst) {
+  EXPECT_EQ(accepted({"con0=fd:5", "con=null"}).console.output.descriptor, 5);
+  EXPECT_EQ(accepted({"con=null", "con0=fd:5"}).console.output.descriptor, 5);
+  EXPECT_EQ(accepted({"con=null"}).console.input.kind, ChannelEnd::Kind::Null);
+  EXPECT_EQ(accepted({"con0=null,fd:1"}).console.input.kind, ChannelEnd::Kind::Null);
+}
+
+TEST(CommandLine, InformationActsWhereItStands) {
+  EXPECT_EQ(accepted({"--help"}).action, Configuration::Action::Help);
+  EXPECT_EQ(accepted({"--version", "mem=x"}).action, Configuration::Action::Version);
+  EXPECT_EQ(accepted({"--showconfig"}).action, Configuration::Action::ShowConfiguration);
+  EXPECT_NE(refused({"mem=x", "--help"}), "");
+  EXPECT_EQ(accepted({"--", "--help"}).init_arguments, Words{"--help"});
+  EXPECT_NE(help_text().find("rootfstype="), std::string::npos);
+  EXPECT_NE(run_help_text().find("--workdir"), std::string::npos);
+}
+
+TEST(CommandLine, RunForm) {
+  const Configuration c = accepted({"run", "--root", "/srv/root", "--ro", "--mem", "1G", "--cpus=2", "--env", "A=1", "--env", "B=x y", "--workdir", "/tmp", "debug",
+                                    "C=3", "--", "ls", "-l", "--", "mem=1"});
+  EXPECT_EQ(c.action, Configuration::Action::Run);
+  EXPECT_EQ(c.root_type, "hostfs");
+  EXPECT_EQ(c.root_flags, "/srv/root");
+  EXPECT_EQ(c.root_is_read_only, true);
+  EXPECT_EQ(c.memory_bytes, uint64_t{1} << 30);
+  EXPECT_EQ(c.cpus, 2u);
+  EXPECT_EQ(c.run.environment, (Words{"C=3", "A=1", "B=x y"}));
+  EXPECT_EQ(c.run.working_directory, "/tmp");
+  EXPECT_TRUE(c.debug);
+  EXPECT_EQ(c.run.command, (Words{"ls", "-l", "--", "mem=1"}));
+
+  EXPECT_EQ(accepted({"run", "--", "true"}).root_type, "");
+  EXPECT_EQ(accepted({"mem=1G", "run", "--", "true"}).memory_bytes, uint64_t{1} << 30);
+  EXPECT_EQ(accepted({"run", "rootfstype=hostfs", "rootflags=/x", "--", "true"}).root_flags, "/x");
+  EXPECT_EQ(accepted({"run", "--help"}).action, Configuration::Action::RunHelp);
+  EXPECT_EQ(accepted({"--", "run"}).action, Configuration::Action::Boot);
+}
+
+TEST(CommandLine, RunFormRefuses) {
+  const struct {
+    Words arguments;
+    const char* mention;
+  } cases[] = {
+      {{"run"}, "there is no ‘--’"},
+      {{"run", "--"}, "no command"},
+      {{"run", "ls"}, "after ‘--’"},
+      {{"run", "--rooot", "/", "--", "ls"}, "--root"},
+      {{"run", "--mem", "x", "--", "ls"}, "--mem=x"},
+      {{"run", "--cpus", "0", "--", "ls"}, "--cpus=0"},
+      {{"run", "--env", "A", "--", "ls"}, "NAME=VALUE"},
+      {{"run", "--workdir", "tmp", "--", "ls"}, "absolute"},
+      {{"run", "--root", "/", "rootfstype=hostfs", "--", "ls"}, "two root filesystems"},
+      {{"run", "men=1", "--", "ls"}, "mem="},
+      {{"run", "--root"}, "--root"},
+  };
+  for (const auto& one : cases) {
+    const std::string text = refused(one.arguments);
+    EXPECT_NE(text.find(one.mention), std::string::npos) << one.mention << " in: " << text;
+  }
+}
+
+TEST(CommandLine, EditDistanceCountsSwaps) {
+  EXPECT_EQ(edit_distance("mem", "mem"), 0u);
+  EXPECT_EQ(edit_distance("mme", "mem"), 1u);
+  EXPECT_EQ(edit_distance("rootfstpye", "rootfstype"), 1u);
+  EXPECT_EQ(edit_distance("", "abc"), 3u);
+}
+
+}  // namespace
+}  // namespace umk::monitor

@@ -1,0 +1,66 @@
+// Configuration: what the command line asked for, checked for form. Whether files exist is found out by whoever opens them.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace umk::monitor {
+
+/// What a console's line is connected to: one direction of a UML channel.
+struct ChannelEnd {
+  enum class Kind { None, Null, Descriptor };
+  Kind kind = Kind::None;
+  int descriptor = -1;
+  friend bool operator==(const ChannelEnd&, const ChannelEnd&) = default;
+};
+
+struct ChannelPair {
+  ChannelEnd input, output;
+  friend bool operator==(const ChannelPair&, const ChannelPair&) = default;
+};
+
+struct Configuration {
+  enum class Action { Boot, Run, Help, RunHelp, Version, ShowConfiguration };
+  enum class Shield { Auto, On, Off };
+
+  Action action = Action::Boot;
+
+  // The machine.
+  uint64_t memory_bytes = 0;  // 0: as much as the host has
+  unsigned cpus = 0;          // 0: as many as the host has
+  Shield shield = Shield::Auto;
+  bool quiet = false;         // only warnings on the console
+  bool debug = false;         // everything on the console
+  bool exits_on_reboot = false;
+  std::string name;           // umid=
+  std::string name_directory; // uml_dir=
+  ChannelPair console{{ChannelEnd::Kind::Descriptor, 0}, {ChannelEnd::Kind::Descriptor, 1}};
+
+  bool console_is_numbered = false;  // con0=, which wins over con=
+
+  // The root filesystem: the embedded one when all is empty.
+  std::string root, root_type, root_flags;
+  std::optional<bool> root_is_read_only;
+
+  // The first process.
+  std::string init;                         // empty: /init of an embedded root, else /sbin/init and so on
+  std::vector<std::string> init_arguments;  // after its name
+  std::vector<std::string> init_environment;
+
+  /// What /proc/cmdline shows.
+  std::string kernel_command_line;
+  /// Switches that were accepted and do nothing, with the reason: to be told on standard error unless quiet.
+  std::vector<std::string> notes;
+
+  /// Action::Run.
+  struct Run {
+    std::vector<std::string> command;
+    std::vector<std::string> environment;  // NAME=value
+    std::string working_directory;         // empty: the root
+  } run;
+};
+
+}  // namespace umk::monitor

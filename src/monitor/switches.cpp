@@ -1,0 +1,350 @@
+#include "monitor/switches.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <vector>
+
+namespace umk::monitor {
+
+namespace {
+
+using Wrong = std::optional<std::string>;
+
+constexpr uint64_t kMinimumMemory = uint64_t{16} << 20;
+constexpr unsigned kMaximumCpus = 256;
+constexpr unsigned kConsoles = 16;
+
+std::string quoted(std::string_view text) { return "‘" + std::string(text) + "’"; }
+
+template <typename T>
+std::optional<T> parse_number(std::string_view text) {
+  T value{};
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure != std::errc() || end != text.data() + text.size()) return {};
+  return value;
+}
+
+Wrong wrong_value(std::string_view name, std::string_view value, std::string_view accepted) {
+  return std::string(name) + "=" + std::string(value) + ": " + quoted(value) + " is not accepted. " + std::string(name) + "= takes " +
+         std::string(accepted) + ".";
+}
+
+// --- values
+
+Wrong set_shield(Configuration& c, std::string_view value) {
+  if (value == "on") c.shield = Configuration::Shield::On;
+  else if (value == "off") c.shield = Configuration::Shield::Off;
+  else if (value == "auto") c.shield = Configuration::Shield::Auto;
+  else return wrong_value("shield", value, "on, off, or auto (on where the processor has protection keys)");
+  return {};
+}
+
+Wrong set_root(Configuration& c, std::string_view value) {
+  if (value.starts_with("/dev/ubd") || value.starts_with("ubd") || value.starts_with("98:"))
+    return "root=" + std::string(value) +
+           ": block devices are not available yet. Use rootfstype=hostfs rootflags=DIRECTORY, or leave root= out for the embedded root.";
+  c.root = value;
+  return {};
+}
+
+Wrong set_init(Configuration& c, std::string_view value) {
+  if (!value.starts_with('/')) return wrong_value("init", value, "the absolute path of a program in the root filesystem, such as init=/bin/sh");
+  c.init = value;
+  return {};
+}
+
+Wrong set_name(Configuration& c, std::string_view value) {
+  if (!c.name.empty()) return "umid=" + std::string(value) + ": umid already set to " + quoted(c.name) + ".";
+  const bool has_only_good = std::all_of(value.begin(), value.end(), [](unsigned char ch) { return std::isalnum(ch) || std::strchr("._-", ch); });
+  if (value.empty() || value.size() > 64 || !has_only_good || value.starts_with('.'))
+    return wrong_value("umid", value, "up to 64 letters, digits, dots, dashes and underscores, not beginning with a dot");
+  c.name = value;
+  return {};
+}
+
+Wrong set_environment(Configuration& c, std::string_view value) {
+  const size_t equals = value.find('=');
+  if (equals == 0 || equals == std::string_view::npos) return wrong_value("env", value, "NAME=VALUE, which goes to init's environment");
+  c.init_environment.emplace_back(value);
+  return {};
+}
+
+Wrong check_seccomp(Configuration& c, std::string_view value) {
+  if (value != "on" && value != "auto" && value != "off") return wrong_value("seccomp", value, "on, auto or off");
+  c.notes.push_back("seccomp= has no effect: umk has an engine of its own");
+  return {};
+}
+
+// --- consoles
+
+Wrong parse_channel_end(std::string_view spec, std::string_view text, ChannelEnd& end) {
+  const auto fail = [&](std::string_view why) {
+    return std::string(spec) + ": " + std::string(why) + " Channels are fd:N (a descriptor that umk inherits), null, and none; a pair is INPUT,OUTPUT.";
+  };
+  if (text == "null") {
+    end = {ChannelEnd::Kind::Null, -1};
+  } else if (text == "none") {
+    end = {ChannelEnd::Kind::None, -1};
+  } else if (text.starts_with("fd:")) {
+    const std::optional<int> number = parse_number<int>(text.substr(3));
+    if (!number || *number < 0) return fail("channel type ‘fd’ must specify a file descriptor, as in fd:0.");
+    end = {ChannelEnd::Kind::Descriptor, *number};
+  } else {
+    for (const std::string_view later : {"pty", "pts", "tty:", "xterm", "port:"})
+      if (text.starts_with(later)) return fail("channel " + quoted(text) + " is not available yet.");
+    return fail(quoted(text) + " is no channel.");
+  }
+  return {};
+}
+
+/// con=..., con0=...: `number` is what stands between the name and the equals sign.
+Wrong set_console(Configuration& c, std::string_view spec, std::string_view number, std::string_view value) {
+  unsigned index = 0;
+  if (!number.empty()) {
+    const std::optional<unsigned> parsed = parse_number<unsigned>(number);
+    if (!parsed) return std::string(spec) + ": Couldn't parse device number " + quoted(number) + ". Consoles are con0 to con15.";
+    if (*parsed >= kConsoles) return std::string(spec) + ": Device number out of range. Consoles are con0 to con15.";
+    index = *parsed;
+  }
+  ChannelPair pair;
+  const size_t comma = value.find(',');
+  if (Wrong wrong = parse_channel_end(spec, value.substr(0, comma), pair.input)) return wrong;
+  pair.output = pair.input;
+  if (comma != std::string_view::npos)
+    if (Wrong wrong = parse_channel_end(spec, value.substr(comma + 1), pair.output)) return wrong;
+  if (index == 0) {
+    // A numbered switch wins over con=, whichever comes first.
+    if (number.empty() && c.console_is_numbered) return {};
+    c.console = pair;
+    c.console_is_numbered = !number.empty();
+    return {};
+  }
+  const bool is_nothing = pair.input.kind != ChannelEnd::Kind::Descriptor && pair.output.kind != ChannelEnd::Kind::Descriptor;
+  if (!is_nothing) return std::string(spec) + ": consoles other than con0 are not available yet. con" + std::string(number) + "=none is accepted.";
+  return {};
+}
+
+// --- the table
+
+struct Switch {
+  const char* name;   // with `=` when it takes a value
+  const char* value;  // how --help shows the value
+  const char* help;
+  Wrong (*apply)(Configuration&, std::string_view value);
+  bool is_swallowed = false;  // not shown in /proc/cmdline, as in UML
+};
+
+constexpr Switch kSwitches[] = {
+    {"root=", "DEVICE", "the root filesystem's device; /dev/root with rootfstype=hostfs", set_root},
+    {"rootfstype=", "TYPE", "the root filesystem's type: hostfs", [](Configuration& c, std::string_view v) { c.root_type = v; return Wrong(); }},
+    {"rootflags=", "OPTIONS", "mount options of the root filesystem; with hostfs, a host directory",
+     [](Configuration& c, std::string_view v) { c.root_flags = v; return Wrong(); }},
+    {"ro", "", "mount the root filesystem read-only", [](Configuration& c, std::string_view) { c.root_is_read_only = true; return Wrong(); }},
+    {"rw", "", "mount the root filesystem for reading and writing", [](Configuration& c, std::string_view) { c.root_is_read_only = false; return Wrong(); }},
+    {"init=", "PATH", "the first program", set_init},
+    {"env=", "NAME=VALUE", "a variable for init's environment, whatever its name",
+     set_environment},
+    {"mem=", "SIZE", "how much memory guests may use, as in mem=512M; default: as much as the host has",
+     [](Configuration& c, std::string_view v) { return set_memory(c, "mem", v); }},
+    {"ncpus=", "N", "how many processors the machine has; default: as many as the host has",
+     [](Configuration& c, std::string_view v) { return set_cpus(c, "ncpus", v); }, true},
+    {"quiet", "", "show only warnings while booting", [](Configuration& c, std::string_view) { c.quiet = true; return Wrong(); }},
+    {"debug", "", "show all kernel messages", [](Configuration& c, std::string_view) { c.debug = true; return Wrong(); }},
+    {"shield=", "on|off|auto", "wall the kernel off from guests by protection keys", set_shield, true},
+    {"umid=", "NAME", "the name of this machine", set_name, true},
+    {"uml_dir=", "DIRECTORY", "where machines keep their names and sockets; default ~/.uml",
+     [](Configuration& c, std::string_view v) {
+       if (v.empty()) return Wrong("uml_dir=: uml_dir can't be an empty string. It takes a directory.");
+       c.name_directory = v;
+       return Wrong();
+     }},
+    {"noreboot", "", "exit when the guest reboots", [](Configuration& c, std::string_view) { c.exits_on_reboot = true; return Wrong(); }},
+};
+
+/// Accepted without effect.
+struct Ignored {
+  const char* name;
+  const char* why;  // null: nothing to say, as Linux's own that make no difference here
+};
+constexpr Ignored kIgnored[] = {
+    {"console=", nullptr}, {"rootwait", nullptr}, {"rootdelay=", nullptr}, {"panic=", nullptr}, {"loglevel=", nullptr}, {"earlyprintk", nullptr},
+    {"nosysemu", "umk does not trace its guests"}, {"mode=tt", "umk has an engine of its own"}, {"mode=skas0", "umk has an engine of its own"},
+    {"skas0", "umk has an engine of its own"}, {"aio=2.4", "host I/O is umk's own matter"}, {"jail", "guests never see kernel memory: see shield="},
+    {"honeypot", "guests never see kernel memory: see shield="}, {"debugtrace", "there is no tracing thread"}, {"debug=go", "gdb needs no switch"},
+    {"debug=parent", "gdb needs no switch"}, {"gdb-pid=", "gdb needs no switch"}, {"stderr=", "kernel messages go to the console"},
+    {"fake_ide", "there is no such device"}, {"fakehd", "there is no such device"},
+};
+
+/// UML's that are still to come. Ignoring them would start a machine that lacks what was asked for.
+struct Later {
+  const char* name;
+  bool has_number;  // ubd0=, eth1= and so on
+  const char* what;
+};
+constexpr Later kLater[] = {
+    {"ubd", true, "block devices"}, {"udb", true, "block devices (and ‘udb’ is most likely meant to be ‘ubd’)"}, {"eth", true, "network devices"},
+    {"vec", true, "network devices"}, {"ssl", true, "serial lines"}, {"iomem=", false, "mapped files"}, {"initrd=", false, "initial RAM disks"},
+    {"hostfs=", false, "limits on hostfs"}, {"mconsole=", false, "the management console"}, {"time-travel", false, "time travel"},
+    {"virtio_uml.", false, "vhost-user devices"}, {"dsp=", false, "audio"}, {"mixer=", false, "audio"}, {"xterm=", false, "consoles in windows"},
+    {"tty_log_dir=", false, "terminal logs"}, {"tty_log_fd=", false, "terminal logs"}, {"ssl-non-raw", false, "serial lines"},
+};
+
+std::string_view name_of(std::string_view text) { return text.substr(0, text.find('=')); }
+
+/// The switch that `name` was probably meant to be.
+std::optional<std::string> near_miss(std::string_view text) {
+  const std::string_view name = name_of(text);
+  const bool has_value = name.size() < text.size();
+  std::optional<std::string> best;
+  size_t best_distance = 3;
+  const auto consider = [&](std::string_view known) {
+    const std::string_view known_name = name_of(known);
+    // Short words are close to everything: `s` and `3` are for init.
+    if (known_name.size() < 3 || name.size() < 3) {
+      if (!(known_name.size() == 2 && name.size() == 2 && name[0] == known_name[1] && name[1] == known_name[0] && !has_value)) return;
+    }
+    const size_t allowed = known_name.size() >= 7 ? 2 : 1;
+    const size_t distance = edit_distance(name, known_name);
+    if (distance > allowed || distance >= best_distance) return;
+    best = std::string(known);
+    best_distance = distance;
+  };
+  for (const Switch& known : kSwitches) consider(known.name);
+  for (const Ignored& known : kIgnored)
+    if (name_of(known.name).size() > 4) consider(known.name);
+  for (const char* known : {"con0=", "con="}) consider(known);
+  return best;
+}
+
+bool has_number_form(std::string_view text, std::string_view prefix) {
+  // ubd0=, ubda=, ubd0r=, ubd=sync, vec0:transport=...
+  const std::string_view rest = text.substr(prefix.size());
+  const size_t end = rest.find_first_of("=:");
+  if (end == std::string_view::npos || end > 6) return false;
+  return end == 0 || std::isdigit(static_cast<unsigned char>(rest[0])) || (prefix != "eth" && end <= 5 && std::islower(static_cast<unsigned char>(rest[0])));
+}
+
+}  // namespace
+
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::vector<size_t>> table(a.size() + 1, std::vector<size_t>(b.size() + 1));
+  for (size_t i = 0; i <= a.size(); ++i) table[i][0] = i;
+  for (size_t j = 0; j <= b.size(); ++j) table[0][j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = table[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
+      table[i][j] = std::min({replaced, table[i - 1][j] + 1, table[i][j - 1] + 1});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) table[i][j] = std::min(table[i][j], table[i - 2][j - 2] + 1);
+    }
+  }
+  return table[a.size()][b.size()];
+}
+
+std::optional<uint64_t> parse_memory_size(std::string_view text) {
+  if (text.empty()) return {};
+  unsigned shift = 0;
+  switch (text.back()) {
+    case 'k': case 'K': shift = 10; break;
+    case 'm': case 'M': shift = 20; break;
+    case 'g': case 'G': shift = 30; break;
+    case 't': case 'T': shift = 40; break;
+  }
+  if (shift != 0) text.remove_suffix(1);
+  const std::optional<uint64_t> number = parse_number<uint64_t>(text);
+  if (!number || *number > (UINT64_MAX >> shift)) return {};
+  return *number << shift;
+}
+
+Wrong set_memory(Configuration& configuration, std::string_view name, std::string_view value) {
+  const std::optional<uint64_t> bytes = parse_memory_size(value);
+  if (!bytes) return wrong_value(name, value, "a number of bytes, or of K, M, G or T, such as 512M");
+  if (*bytes < kMinimumMemory) return wrong_value(name, value, "at least 16M");
+  configuration.memory_bytes = *bytes;
+  return {};
+}
+
+Wrong set_cpus(Configuration& configuration, std::string_view name, std::string_view value) {
+  const std::optional<unsigned> number = parse_number<unsigned>(value);
+  if (!number || *number < 1 || *number > kMaximumCpus) return wrong_value(name, value, "a number from 1 to 256");
+  configuration.cpus = *number;
+  return {};
+}
+
+Wrong apply_switch(Configuration& configuration, std::string_view text) {
+  const auto add_to_command_line = [&] {
+    std::string& line = configuration.kernel_command_line;
+    if (!line.empty()) line += ' ';
+    line += text;
+  };
+  if (text == "seccomp=on" || text.starts_with("seccomp=")) return check_seccomp(configuration, text.substr(8));
+
+  for (const Ignored& ignored : kIgnored) {
+    const std::string_view name = ignored.name;
+    if (text != name && !(name.ends_with('=') && text.starts_with(name))) continue;
+    if (ignored.why) configuration.notes.push_back(std::string(text) + " has no effect: " + ignored.why);
+    add_to_command_line();
+    return {};
+  }
+  for (const Switch& known : kSwitches) {
+    const std::string_view name = known.name;
+    const bool takes_value = name.ends_with('=');
+    if (takes_value && text == name.substr(0, name.size() - 1))
+      return std::string(text) + ": a value is missing. Write " + known.name + known.value + ".";
+    if (!takes_value && text.size() > name.size() && text.starts_with(name) && text[name.size()] == '=')
+      return std::string(text) + ": " + known.name + " takes no value.";
+    if (takes_value ? !text.starts_with(name) : text != name) continue;
+    if (Wrong wrong = known.apply(configuration, takes_value ? text.substr(name.size()) : std::string_view())) return wrong;
+    if (!known.is_swallowed) add_to_command_line();
+    return {};
+  }
+  for (const Later& later : kLater) {
+    if (!text.starts_with(later.name)) continue;
+    if (later.has_number && !has_number_form(text, later.name)) continue;
+    return std::string(text) + ": " + later.what + " are not available yet. Leave the switch out to boot without.";
+  }
+  if (text.starts_with("con")) {
+    const size_t equals = text.find('=');
+    const std::string_view number = equals == std::string_view::npos ? std::string_view() : text.substr(3, equals - 3);
+    const bool is_console = equals != std::string_view::npos && number.size() <= 4 &&
+                            std::all_of(number.begin(), number.end(), [](unsigned char c) { return std::isdigit(c); });
+    if (is_console) {
+      if (Wrong wrong = set_console(configuration, text, number, text.substr(equals + 1))) return wrong;
+      add_to_command_line();
+      return {};
+    }
+  }
+  if (const std::optional<std::string> meant = near_miss(text)) {
+    const bool has_value = text.find('=') != std::string_view::npos;
+    return std::string(text) + ": there is no such switch. Did you mean " + quoted(*meant) + "? " +
+           (has_value ? "A variable for init that is really called so is set by env=" + std::string(text) + "."
+                      : "An argument for init that is really called so goes after ‘--’.");
+  }
+  if (text.starts_with('-'))
+    return std::string(text) + ": there is no such option. Options are --help, --version and --showconfig; arguments for init go after ‘--’.";
+
+  // As Linux: parameters of modules (with a dot) are nobody's, variables go to init's environment, words to its arguments.
+  add_to_command_line();
+  const std::string_view name = name_of(text);
+  if (name.find('.') != std::string_view::npos) return {};
+  if (name.size() < text.size()) {
+    configuration.init_environment.emplace_back(text);
+  } else {
+    configuration.init_arguments.emplace_back(text);
+  }
+  return {};
+}
+
+std::string describe_switches() {
+  std::string text;
+  const auto add = [&](std::string left, std::string_view help) {
+    left.resize(std::max<size_t>(left.size(), 26), ' ');
+    text += "  " + left + " " + std::string(help) + "\n";
+  };
+  for (const Switch& known : kSwitches) add(std::string(known.name) + known.value, known.help);
+  add("con0=IN[,OUT]", "what console 0 is connected to: fd:N, null or none; default fd:0,fd:1");
+  add("con=IN[,OUT]", "likewise, for all consoles that have no switch of their own");
+  return text;
+}
+
+}  // namespace umk::monitor
