@@ -20,7 +20,6 @@
 #include "core/kernel/mm/area.h"
 #include "core/kernel/mm/layout.h"
 #include "core/kernel/mm/page_source.h"
-#include "core/kernel/vfs/open_file.h"
 
 namespace umk::mm {
 
@@ -40,7 +39,7 @@ struct MapRequest {
   uint32_t flags = 0;
   uint64_t offset = 0;
   PageSource* source = nullptr;  // null: anonymous
-  RefPtr<vfs::OpenFile> file;    // for /proc/PID/maps; may be null
+  RefPtr<MappableFile> file;    // for /proc/PID/maps; may be null
   bool may_write = true;         // a shared mapping may be or become writable
   std::string_view label;
 };
@@ -56,7 +55,7 @@ class AddressSpace : public RefCounted {
   ~AddressSpace() override;
 
   /// mmap: `hint` as given; returns the chosen address. Checks everything that mmap(2) documents.
-  Result<uint64_t> map(uint64_t hint, uint64_t length, int protection, uint32_t flags, RefPtr<vfs::OpenFile> file, uint64_t offset,
+  Result<uint64_t> map(uint64_t hint, uint64_t length, int protection, uint32_t flags, RefPtr<MappableFile> file, uint64_t offset,
                        const MemoryLimits& limits = {});
   Result<uint64_t> map_request(const MapRequest& request, const MemoryLimits& limits = {});
   Result<void> unmap(uint64_t start, uint64_t length);
@@ -118,7 +117,7 @@ class AddressSpace : public RefCounted {
   uint64_t arguments_start = 0, arguments_end = 0, environment_start = 0, environment_end = 0;
   uint64_t vdso_start = 0;
   Vector<uint64_t> auxiliary_vector;
-  RefPtr<vfs::OpenFile> executable;
+  RefPtr<MappableFile> executable;
   /// Trap only: the program uses the GS base, single-steps or is traced.
   bool trap_only = false;
 

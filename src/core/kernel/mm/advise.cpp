@@ -40,7 +40,7 @@ Result<void> AddressSpace::advise(uint64_t start, uint64_t length, int advice) {
   Result<void> outcome;
   uint64_t done = start;
   while (done < end) {
-    RefPtr<vfs::OpenFile> hole_in;
+    RefPtr<MappableFile> hole_in;
     uint64_t hole_offset = 0, hole_length = 0;
     {
       DeadAreas dead;
@@ -76,9 +76,7 @@ Result<void> AddressSpace::advise(uint64_t start, uint64_t length, int advice) {
       done = stop;
     }
     // The file's own locks come before the address space's.
-    if (hole_in)
-      TRY(hole_in->inode().allocate(static_cast<uint32_t>(vfs::FallocateMode::PunchHole) | static_cast<uint32_t>(vfs::FallocateMode::KeepSize), hole_offset,
-                                    hole_length));
+    if (hole_in) TRY(hole_in->punch_hole(hole_offset, hole_length));
   }
   return outcome;
 }

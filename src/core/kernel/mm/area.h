@@ -12,9 +12,9 @@
 
 #include "core/base/list.h"
 #include "core/base/make.h"
+#include "core/kernel/mm/mappable_file.h"
 #include "core/kernel/mm/page_source.h"
 #include "core/kernel/mm/text_cache.h"
-#include "core/kernel/vfs/open_file.h"
 
 namespace umk::mm {
 
@@ -69,7 +69,7 @@ class Area : public TreeHook<AreaTag>, public SourceLink {
   bool was_writable = false;    // private file pages may have been replaced by the process's own
   bool dont_fork = false, wipe_on_fork = false, dont_dump = false;  // madvise(2)
   uint64_t offset = 0;          // file offset of `start`
-  RefPtr<vfs::OpenFile> file;   // null: anonymous, or a source without an open file
+  RefPtr<MappableFile> file;   // null: anonymous, or a source without an open file
   PageSource* source = nullptr;
   /// Addresses from here to `end` lay beyond the end of the file when they were mapped, and have no access.
   uint64_t mapped_end = UINT64_MAX;

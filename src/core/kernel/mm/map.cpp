@@ -20,7 +20,7 @@ constexpr uint32_t kValidatedFlags = kTypeMask | kFixed | kAnonymous | kGrowsDow
 
 }  // namespace
 
-Result<uint64_t> AddressSpace::map(uint64_t hint, uint64_t length, int protection, uint32_t flags, RefPtr<vfs::OpenFile> file, uint64_t offset,
+Result<uint64_t> AddressSpace::map(uint64_t hint, uint64_t length, int protection, uint32_t flags, RefPtr<MappableFile> file, uint64_t offset,
                                    const MemoryLimits& limits) {
   MapRequest request;
   request.hint = hint;
@@ -29,7 +29,7 @@ Result<uint64_t> AddressSpace::map(uint64_t hint, uint64_t length, int protectio
   request.flags = flags;
   request.offset = offset;
   if (flags & kAnonymous) return map_request(request, limits);
-  if (!file || file->is_path_only()) return error(EBADF);
+  if (!file) return error(EBADF);
   const uint32_t type = flags & kTypeMask;
   if (length == 0 || (type != kShared && type != kPrivate && type != kSharedValidate)) return error(EINVAL);
   if (type == kSharedValidate && (flags & ~kValidatedFlags)) return error(EOPNOTSUPP);

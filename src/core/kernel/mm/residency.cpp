@@ -13,7 +13,7 @@ Result<void> AddressSpace::sync(uint64_t start, uint64_t length, int flags) {
   Result<void> outcome;
   uint64_t done = start;
   while (done < end) {
-    RefPtr<vfs::OpenFile> file;
+    RefPtr<MappableFile> file;
     {
       MutexLock lock(mutex_);
       auto next = first_behind_locked(done);

@@ -6,6 +6,7 @@
 
 #include <atomic>
 
+#include "core/kernel/mm/mappable_file.h"
 #include "core/kernel/vfs/inode.h"
 #include "core/kernel/vfs/path.h"
 #include "core/kernel/vfs/poll.h"
@@ -31,7 +32,7 @@ class EpollWatchers;  // epoll items that watch a file (epoll.h)
 /// What calls that serve one kind of file alone (sockets, pipes, event files) ask before they cast.
 enum class FileKind : uint8_t { Other, Pipe, Socket, Epoll, Event, Timer, Signal, Inotify, Process };
 
-class OpenFile : public RefCounted {
+class OpenFile : public mm::MappableFile {
  public:
   virtual FileKind kind() const { return FileKind::Other; }
 
@@ -45,8 +46,8 @@ class OpenFile : public RefCounted {
 
   uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
   void set_status_flags(uint32_t flags);
-  bool is_readable() const { return access_mode() != open_flags::kWriteOnly && !is_path_only(); }
-  bool is_writable() const { return access_mode() != open_flags::kReadOnly && !is_path_only(); }
+  bool is_readable() const final { return access_mode() != open_flags::kWriteOnly && !is_path_only(); }
+  bool is_writable() const final { return access_mode() != open_flags::kReadOnly && !is_path_only(); }
   bool is_path_only() const { return flags() & open_flags::kPath; }
   bool is_nonblocking() const { return flags() & open_flags::kNonBlock; }
 
@@ -72,11 +73,14 @@ class OpenFile : public RefCounted {
   virtual Result<void> list(DirectorySink& sink);
   /// Bytes that can be read at once, for FIONREAD; ENOTTY when the file has no such notion.
   virtual Result<uint64_t> readable_bytes();
-  virtual Result<void> sync(bool data_only);
+  Result<void> sync(bool data_only) override;
   /// Called for each close(2) of a descriptor that refers to this file (record locks, POSIX semantics), before the reference goes.
   virtual void on_descriptor_closed(const void* lock_owner);
   /// What mmap maps; null: ENODEV.
-  virtual mm::PageSource* page_source();
+  mm::PageSource* page_source() override;
+  Result<void> punch_hole(uint64_t offset, uint64_t length) final {
+    return inode_->allocate(static_cast<uint32_t>(FallocateMode::KeepSize) | static_cast<uint32_t>(FallocateMode::PunchHole), offset, length);
+  }
   /// How /proc/PID/fd shows a file without a path, for example "pipe:[12]"; empty when it has a path.
   virtual Result<String> describe() { return String{}; }
   /// Lines of /proc/PID/fdinfo beyond pos, flags, mnt_id and ino.
