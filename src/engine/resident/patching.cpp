@@ -65,7 +65,7 @@ bool is_new_site(Patching& p, const mm::TextCopy& text, uint64_t offset) {
 RefPtr<vfs::OpenFile> file_mapped_at(mm::AddressSpace& space, uint64_t address) {
   RefPtr<vfs::OpenFile> file;
   space.for_each_area([&](const mm::Area& area) {
-    if (area.start <= address && address < area.end) file = area.file;
+    if (area.start <= address && address < area.end) file = static_cast<vfs::OpenFile*>(area.file.get());
   });
   return file;
 }
