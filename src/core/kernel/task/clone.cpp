@@ -118,6 +118,7 @@ Result<void> publish(Draft& draft, Task& parent, const CloneRequest& request) {
   if (request.flags & kThread) return {};
   Process& caller = parent.process();
   process.leader = &child;
+  process.has_left_terminal = caller.has_left_terminal;
   process.set_parent((request.flags & kParent) ? caller.parent : &caller);
   if (request.flags & kParent) process.exit_signal = caller.exit_signal;
   process.parent->children.push_back(process);

@@ -106,11 +106,18 @@ void release_process(Task& current) {
   if (ProcessTimers* timers = process.timers.exchange(nullptr)) delete timers;
   RefPtr<Session> session;
   RefPtr<ControllingTerminal> terminal;
+  RefPtr<ProcessGroup> hung_up;
   {
     MutexLock lock(current.kernel().tasks.mutex);
     if (process.session && process.session->leader == &process) {
       session = process.session;
       terminal = session->controlling_tty;
+      std::swap(hung_up, session->hung_up_foreground);
+    }
+    // The terminal hung up before: its jobs learn of it now, as their shell did not end them.
+    if (hung_up && !terminal) {
+      send_signal_locked(*hung_up, SignalInfo::from_kernel(signals::kHangup));
+      send_signal_locked(*hung_up, SignalInfo::from_kernel(signals::kContinue));
     }
   }
   if (terminal) terminal->on_leader_exit(*session);

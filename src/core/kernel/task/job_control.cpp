@@ -49,6 +49,7 @@ Result<ProcessId> create_session(Task& current) {
   Result<RefPtr<ProcessGroup>> group = tasks.make_group(process.pid(), session);
   if (!group.ok()) return group.failure();
   tasks.set_group(process, group.take());
+  process.has_left_terminal = false;
   return process.pid();
 }
 
