@@ -1,5 +1,6 @@
 #include "core/init/first_program.h"
 
+#include "core/abi/termios.h"
 #include "core/kernel/mm/address_space.h"
 #include "core/kernel/task/exec.h"
 #include "core/kernel/task/exit.h"
@@ -75,9 +76,18 @@ const char* reason(int code) {
   }
 }
 
+/// The terminal among the standard streams, if one is, becomes the command's controlling terminal: for its signals and /dev/tty.
+void take_terminal(Task& task) {
+  for (int number = 0; number < 3; ++number) {
+    const Result<RefPtr<vfs::OpenFile>> stream = task.fds().get(Fd{number});
+    if (stream.ok() && stream.value()->ioctl(task, termios::kTiocsctty, 0).ok()) return;
+  }
+}
+
 /// First code of process 1, in its own, empty address space.
 void become_first_program(Task& task) {
   const FirstProgram& program = *first_program;
+  if (program.is_command) take_terminal(task);
   int outcome = ENOENT;
   for (const String& candidate : program.candidates) {
     const Result<void> executed = program.is_command ? exec_searched(task, program, candidate) : exec_path(task, program, candidate, candidate);
