@@ -9,6 +9,8 @@ namespace umk::sync {
 enum class LockRank : uint8_t {
   None,            // never nests with others, or is checked by hand
   Epoll,           // an epoll instance: it polls files, so it comes before whatever they lock
+  ProcFile,        // an open file of proc: held while its text is made
+  ProcDirectory,   // a directory of proc, whose entries are tasks and descriptors
   Session,         // sessions, controlling terminals
   Tty,             // a terminal's state
   TaskList,        // pid table, parents and children, process groups
@@ -22,6 +24,7 @@ enum class LockRank : uint8_t {
   Directory,       // a directory inode's entries (parents before children)
   Inode,           // an inode's metadata
   FileLocks,       // record locks and leases
+  HostFile,        // what hostfs knows of one host file, then its tables
   Socket,          // a socket (ordered by address when two are taken)
   Pipe,            // a pipe buffer
   AddressSpace,    // areas of an address space

@@ -17,7 +17,7 @@ bool PollWaiters::Entry::on_wake(uint32_t events, sync::WakeBatch& batch) {
 }
 
 void PollWaiters::watch(WaitQueue& queue) {
-  Entry* entry;
+  Entry* entry = nullptr;
   if (used_ < kInline) {
     entry = &inline_[used_];
   } else {
