@@ -18,6 +18,7 @@
 #include "core/base/make.h"
 #include "core/kernel/guest/engine.h"
 #include "core/kernel/mm/area.h"
+#include "core/kernel/mm/argument_text.h"
 #include "core/kernel/mm/layout.h"
 #include "core/kernel/mm/page_source.h"
 
@@ -117,6 +118,8 @@ class AddressSpace : public RefCounted {
   uint64_t arguments_start = 0, arguments_end = 0, environment_start = 0, environment_end = 0;
   uint64_t vdso_start = 0;
   Vector<uint64_t> auxiliary_vector;
+  /// What the program was started with, for those who look at another process (argument_text.h); may be null.
+  RefPtr<const ArgumentText> argument_text;
   RefPtr<MappableFile> executable;
   /// Trap only: the program uses the GS base, single-steps or is traced.
   bool trap_only = false;

@@ -66,6 +66,7 @@ void AddressSpace::clear() {
   code_start = code_end = data_start = data_end = break_start = stack_start = vdso_start = 0;
   arguments_start = arguments_end = environment_start = environment_end = 0;
   auxiliary_vector.clear();
+  argument_text = nullptr;
   executable = nullptr;
   trap_only = false;
 }

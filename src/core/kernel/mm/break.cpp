@@ -96,6 +96,7 @@ void AddressSpace::copy_from_locked(const AddressSpace& parent) {
   arguments_start = parent.arguments_start, arguments_end = parent.arguments_end;
   environment_start = parent.environment_start, environment_end = parent.environment_end;
   executable = parent.executable;
+  argument_text = parent.argument_text;
   trap_only = parent.trap_only;
   break_end_ = parent.break_end_;
   stack_top_ = parent.stack_top_;

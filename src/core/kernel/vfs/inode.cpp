@@ -18,8 +18,8 @@ constexpr int64_t kSecondsPerDay = 24 * 60 * 60;
 
 Timestamp file_time_now() { return Timestamp::from_ns(host::now_ns(host::Clock::RealtimeCoarse)); }
 
-Inode::Inode(Superblock& superblock, InodeNumber number, uint32_t mode, UserId uid, GroupId gid, DeviceNumber device)
-    : superblock_(superblock), number_(number), device_(device), mode_(mode), uid_(uid), gid_(gid) {
+Inode::Inode(Superblock& superblock, InodeNumber number, uint32_t mode, UserId uid, GroupId gid, DeviceNumber device, LockRank rank)
+    : superblock_(superblock), mutex_(rank), number_(number), device_(device), mode_(mode), uid_(uid), gid_(gid) {
   access_time_ = modify_time_ = change_time_ = birth_time_ = file_time_now();
 }
 

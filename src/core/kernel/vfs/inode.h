@@ -213,11 +213,12 @@ class Inode : public RefCounted {
   void touch_change_time();
 
  protected:
-  Inode(Superblock& superblock, InodeNumber number, uint32_t mode, UserId uid, GroupId gid, DeviceNumber device = {});
+  /// `rank` is for directories whose entries are taken from other parts of the kernel, with those parts' locks (proc).
+  Inode(Superblock& superblock, InodeNumber number, uint32_t mode, UserId uid, GroupId gid, DeviceNumber device = {}, LockRank rank = LockRank::Inode);
   ~Inode() override;
 
   Superblock& superblock_;
-  Mutex mutex_{LockRank::Inode};
+  Mutex mutex_;
   InodeNumber number_;
   DeviceNumber device_;
   std::atomic<uint32_t> mode_;

@@ -1,0 +1,225 @@
+#include "core/fs/proc/system_files.h"
+
+#include <algorithm>
+#include <array>
+
+#include "core/fs/proc/proc.h"
+#include "core/fs/proc/task_facts.h"
+#include "core/kernel/mm/address_space.h"
+#include "core/kernel/task/version.h"
+#include "core/kernel/vfs/pipe.h"
+#include "core/kernel/vfs/vfs.h"
+
+namespace umk::proc {
+
+namespace {
+
+/// A setting that is a constant of this kernel.
+template <uint64_t value>
+Result<void> show_number(const Context&, TextSink& sink) {
+  format(sink, "{}\n", value);
+  return {};
+}
+
+/// What a write to a number brings: text up to the end of the line. EINVAL outside [0, highest].
+Result<uint64_t> parse_setting(std::string_view text, uint64_t highest) {
+  const std::optional<uint64_t> value = parse_unsigned(trim(text.substr(0, text.find('\n'))), 0);
+  if (!value || *value > highest) return error(EINVAL);
+  return *value;
+}
+
+// --- kernel
+
+Result<void> show_host_name(const Context& context, TextSink& sink) {
+  format(sink, "{}\n", context.kernel.host_name.host().data());
+  return {};
+}
+Result<void> show_domain_name(const Context& context, TextSink& sink) {
+  format(sink, "{}\n", context.kernel.host_name.domain().data());
+  return {};
+}
+std::string_view first_line(std::string_view text) { return text.substr(0, std::min(text.find_first_of(std::string_view("\n\0", 2)), text.size())); }
+Result<void> store_host_name(const Context& context, std::string_view text) {
+  return context.kernel.host_name.set_host(first_line(text).substr(0, HostName::kMaximumLength));
+}
+Result<void> store_domain_name(const Context& context, std::string_view text) {
+  return context.kernel.host_name.set_domain(first_line(text).substr(0, HostName::kMaximumLength));
+}
+
+template <const std::string_view& text>
+Result<void> show_text(const Context&, TextSink& sink) {
+  format(sink, "{}\n", text);
+  return {};
+}
+constexpr std::string_view kCorePattern = "core";
+
+// The four levels: of the console, of lines without one, the lowest allowed, and the console's at boot.
+Result<void> show_log_levels(const Context& context, TextSink& sink) {
+  format(sink, "{}\t4\t1\t7\n", context.kernel.options.quiet ? 4 : 7);
+  return {};
+}
+
+// Every task has a bundle of kernel memory; a machine of this size could have so many.
+Result<void> show_thread_limit(const Context&, TextSink& sink) {
+  format(sink, "{}\n", TaskList::kMaximumId);
+  return {};
+}
+
+void put_uuid(TextSink& sink, std::array<uint8_t, 16> bytes) {
+  // RFC 9562, version 4: random.
+  bytes[6] = static_cast<uint8_t>((bytes[6] & 0x0f) | 0x40);
+  bytes[8] = static_cast<uint8_t>((bytes[8] & 0x3f) | 0x80);
+  for (size_t i = 0; i < bytes.size(); ++i) format(sink, "{}{02x}", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", bytes[i]);
+  sink.put("\n");
+}
+Result<void> show_uuid(const Context&, TextSink& sink) {
+  std::array<uint8_t, 16> bytes;
+  host::get_random(std::as_writable_bytes(std::span(bytes)));
+  put_uuid(sink, bytes);
+  return {};
+}
+Result<void> show_boot_id(const Context& context, TextSink& sink) {
+  put_uuid(sink, context.superblock.boot_id);
+  return {};
+}
+
+constexpr Entry kRandomEntries[] = {
+    sysctl_entry("boot_id", show_boot_id),
+    sysctl_entry("entropy_avail", show_number<256>),
+    sysctl_entry("poolsize", show_number<256>),
+    sysctl_entry("uuid", show_uuid),
+};
+
+constexpr Entry kKernelEntries[] = {
+    sysctl_entry("arch", show_text<version::kMachine>),
+    sysctl_entry("cap_last_cap", show_number<kLastCapability>),
+    sysctl_entry("core_pattern", show_text<kCorePattern>),
+    sysctl_entry("core_uses_pid", show_number<0>),
+    sysctl_entry("dmesg_restrict", show_number<0>),
+    sysctl_entry("domainname", show_domain_name, 0644, store_domain_name),
+    sysctl_entry("hostname", show_host_name, 0644, store_host_name),
+    sysctl_entry("ngroups_max", show_number<65536>),
+    sysctl_entry("osrelease", show_text<version::kRelease>),
+    sysctl_entry("ostype", show_text<version::kSystem>),
+    sysctl_entry("overflowgid", show_number<65534>),
+    sysctl_entry("overflowuid", show_number<65534>),
+    sysctl_entry("panic", show_number<0>),
+    sysctl_entry("pid_max", show_number<TaskList::kMaximumId>),
+    sysctl_entry("printk", show_log_levels),
+    directory_entry("random", kRandomEntries),
+    sysctl_entry("randomize_va_space", show_number<2>),
+    sysctl_entry("tainted", show_number<0>),
+    sysctl_entry("threads-max", show_thread_limit),
+    sysctl_entry("version", show_text<version::kVersion>),
+};
+
+// --- fs
+
+constexpr uint64_t kFileMaximum = INT64_MAX;
+
+Result<void> show_file_counts(const Context& context, TextSink& sink) {
+  format(sink, "{}\t0\t{}\n", std::max<int64_t>(context.kernel.counters.open_files.load(), 0), kFileMaximum);
+  return {};
+}
+
+template <std::atomic<int> vfs::Protections::* setting>
+Result<void> show_protection(const Context& context, TextSink& sink) {
+  format(sink, "{}\n", (context.kernel.vfs->protections.*setting).load());
+  return {};
+}
+template <std::atomic<int> vfs::Protections::* setting, uint64_t highest>
+Result<void> store_protection(const Context& context, std::string_view text) {
+  (context.kernel.vfs->protections.*setting).store(static_cast<int>(TRY(parse_setting(text, highest))));
+  return {};
+}
+
+constexpr Entry kInotifyEntries[] = {
+    sysctl_entry("max_queued_events", show_number<16384>),
+    sysctl_entry("max_user_instances", show_number<128>),
+    sysctl_entry("max_user_watches", show_number<65536>),
+};
+
+using vfs::Protections;
+constexpr Entry kFsEntries[] = {
+    sysctl_entry("file-max", show_number<kFileMaximum>),
+    sysctl_entry("file-nr", show_file_counts),
+    directory_entry("inotify", kInotifyEntries),
+    sysctl_entry("nr_open", show_number<vfs::FdTable::kMaximum>),
+    sysctl_entry("overflowgid", show_number<65534>),
+    sysctl_entry("overflowuid", show_number<65534>),
+    sysctl_entry("pipe-max-size", show_number<(1 << 20)>),
+    sysctl_entry("protected_fifos", show_protection<&Protections::fifos>, 0600, store_protection<&Protections::fifos, 2>),
+    sysctl_entry("protected_hardlinks", show_protection<&Protections::hardlinks>, 0600, store_protection<&Protections::hardlinks, 1>),
+    sysctl_entry("protected_regular", show_protection<&Protections::regular>, 0600, store_protection<&Protections::regular, 2>),
+    sysctl_entry("protected_symlinks", show_protection<&Protections::symlinks>, 0600, store_protection<&Protections::symlinks, 1>),
+    sysctl_entry("suid_dumpable", show_number<0>),
+};
+
+// --- vm
+
+// drop_caches: bit 1 asks for names and inodes; pages that could be had back from a disk (bit 0) are not kept.
+Result<void> store_drop_caches(const Context& context, std::string_view text) {
+  const uint64_t what = TRY(parse_setting(text, 4));
+  if (what == 0) return error(EINVAL);
+  if ((what & 2) && context.kernel.vfs) context.kernel.vfs->dentries().purge(nullptr);
+  return {};
+}
+
+constexpr Entry kMemoryEntries[] = {
+    sysctl_entry("drop_caches", nullptr, 0200, store_drop_caches),
+    sysctl_entry("max_map_count", show_number<mm::kMaximumAreas>),
+    sysctl_entry("mmap_min_addr", show_number<layout::kUserStart>),
+    sysctl_entry("overcommit_memory", show_number<0>),
+    sysctl_entry("overcommit_ratio", show_number<50>),
+    sysctl_entry("swappiness", show_number<60>),
+};
+
+// --- /proc/umk
+
+Result<void> show_counters(const Context& context, TextSink& sink) {
+  const Counters& counters = context.kernel.counters;
+  const struct {
+    std::string_view name;
+    int64_t value;
+  } lines[] = {
+      {"calls", static_cast<int64_t>(counters.calls.load())},
+      {"trapped_calls", static_cast<int64_t>(counters.trapped_calls.load())},
+      {"patched_sites", static_cast<int64_t>(counters.patched_sites.load())},
+      {"refused_sites", static_cast<int64_t>(counters.refused_sites.load())},
+      {"tasks", counters.tasks.load()},
+      {"processes", counters.processes.load()},
+      {"open_files", counters.open_files.load()},
+      {"inodes", counters.inodes.load()},
+      {"dentries", counters.dentries.load()},
+      {"mounts", counters.mounts.load()},
+      {"address_spaces", counters.address_spaces.load()},
+      {"areas", counters.areas.load()},
+      {"kernel_stacks", counters.kernel_stacks.load()},
+      {"vessels", counters.vessels.load()},
+      {"cached_names", context.kernel.vfs ? static_cast<int64_t>(context.kernel.vfs->dentries().count()) : 0},
+  };
+  for (const auto& line : lines) format(sink, "{} {}\n", line.name, line.value);
+  return {};
+}
+
+Result<void> show_unimplemented(const Context& context, TextSink& sink) {
+  const auto& counts = context.kernel.counters.unimplemented;
+  for (size_t number = 0; number < std::size(counts); ++number)
+    if (const uint64_t count = counts[number].load()) format(sink, "{} {}\n", number, count);
+  return {};
+}
+
+}  // namespace
+
+constexpr Entry kSystemEntries[3] = {
+    directory_entry("fs", kFsEntries),
+    directory_entry("kernel", kKernelEntries),
+    directory_entry("vm", kMemoryEntries),
+};
+
+constexpr Entry kOwnEntries[2] = {
+    file_entry("counters", show_counters),
+    file_entry("unimplemented", show_unimplemented),
+};
+
+}  // namespace umk::proc

@@ -1,0 +1,47 @@
+// What several files of proc tell of tasks: state, times, memory. Nothing here is exact beyond what the comments promise.
+#pragma once
+
+#include "core/fs/proc/entry.h"
+#include "core/kernel/mm/address_space.h"
+
+namespace umk::proc {
+
+/// USER_HZ: clock ticks of 10 ms.
+inline constexpr uint64_t kTickNs = 10'000'000;
+
+/// R, S, D, T or Z as ps(1) shows it.
+char state_of(const Task& task);
+
+inline std::string_view name_of(const Task& task) {
+  size_t length = 0;
+  while (length < sizeof task.name && task.name[length] != '\0') ++length;
+  return {task.name, length};
+}
+
+/// Sizes of an address space in pages.
+struct MemorySizes {
+  uint64_t total = 0, text = 0, library = 0, data = 0, stack = 0, locked = 0;
+  uint64_t resident_anonymous = 0, resident_file = 0;
+  uint64_t resident() const { return resident_anonymous + resident_file; }
+};
+/// `faults` are the page faults of the process. What is resident is known for the current task's own address space, where the host is asked; of others it
+/// is what their page faults can have brought in, as far as their mappings are large enough for it.
+MemorySizes memory_sizes(mm::AddressSpace& space, uint64_t faults);
+/// Pages of [start, end) of the current address space that the host has in memory.
+uint64_t resident_pages(mm::AddressSpace& space, uint64_t start, uint64_t end);
+/// True when the current task runs in `space`.
+bool is_own(const mm::AddressSpace& space);
+
+/// Sums over all tasks of the machine.
+struct MachineTotals {
+  uint64_t user_ns = 0, system_ns = 0, switches = 0, private_pages = 0;
+  uint64_t tasks = 0, running = 0;
+  ProcessId newest = 0;
+};
+Result<MachineTotals> machine_totals(Kernel& kernel);
+
+uint64_t uptime_ns(const Kernel& kernel);
+/// The machine's memory: mem=, or what the host has.
+uint64_t total_memory_bytes(const Kernel& kernel);
+
+}  // namespace umk::proc
