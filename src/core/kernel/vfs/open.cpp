@@ -124,7 +124,6 @@ Result<RefPtr<OpenFile>> Vfs::open_place(const Caller& caller, Path place, uint3
   if ((flags & kNoAccessTime) && !owns_or_may(caller, inode)) return error(EPERM);
 
   const bool truncates = (flags & kTruncate) && inode.is_regular();
-  RefPtr<Inode> kept(inode);
   const Path place_kept = truncates ? place : Path();
   RefPtr<OpenFile> file = TRY(make_open_file(caller, std::move(place), flags & ~(kCreate | kExclusive | kTruncate)));
   if (truncates) {

@@ -111,8 +111,9 @@ class OpenFile : public mm::MappableFile {
  private:
   uint32_t access_mode() const { return flags() & open_flags::kAccessMask; }
 
-  RefPtr<Inode> inode_;
+  // In this order: the path holds the mount, which keeps the inode's filesystem alive.
   Path path_;
+  RefPtr<Inode> inode_;
   bool counted_as_writer_ = false;
   std::atomic<uint32_t> flags_;
   std::atomic<uint64_t> position_{0};
