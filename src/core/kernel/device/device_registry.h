@@ -58,6 +58,12 @@ class DeviceRegistry final : public vfs::DeviceOpener {
   void for_each_driver(Body&& body) {
     for (const Range& range : ranges_) body(range.type, range.major, range.driver->name());
   }
+  /// Calls `body(const Node&)` for each announced node, with the list locked.
+  template <typename Body>
+  void for_each_node(Body&& body) {
+    MutexLock lock(mutex_);
+    for (const Node& node : nodes_) body(node);
+  }
 
  private:
   struct Range {

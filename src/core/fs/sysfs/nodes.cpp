@@ -1,0 +1,96 @@
+#include "core/fs/sysfs/nodes.h"
+
+#include "core/fs/sysfs/sysfs.h"
+
+namespace umk::sysfs {
+
+namespace {
+
+constexpr uint32_t kDirectoryMode = static_cast<uint32_t>(vfs::FileType::Directory) | 0755;
+constexpr uint32_t kFileMode = static_cast<uint32_t>(vfs::FileType::Regular) | 0444;
+constexpr uint32_t kLinkMode = static_cast<uint32_t>(vfs::FileType::Symlink) | 0777;
+
+}  // namespace
+
+Node::Node(Superblock& superblock, uint32_t mode) : Inode(superblock, superblock.next_number(), mode, 0, 0) {}
+
+Result<void> Node::change(const vfs::MetadataChange& wanted) {
+  if (wanted.permissions || wanted.uid || wanted.gid || wanted.size_bytes) return error(EPERM);
+  return Inode::change(wanted);
+}
+
+Directory::Directory(Superblock& superblock) : Node(superblock, kDirectoryMode) { links_.store(2); }
+
+Superblock& Directory::tree() const { return static_cast<Superblock&>(superblock()); }
+
+vfs::Inode* Directory::find(std::string_view name) const {
+  for (const Child& child : children_)
+    if (child.name == name) return child.inode.get();
+  return nullptr;
+}
+
+Result<void> Directory::add(std::string_view name, RefPtr<vfs::Inode> inode) {
+  CHECK(!find(name), "a name in sysfs is given once");
+  if (inode->is_directory()) links_.fetch_add(1);
+  return children_.push_back({TRY(String::from(name)), std::move(inode)});
+}
+
+Result<Directory*> Directory::directory(std::string_view path) {
+  Directory* here = this;
+  while (!path.empty()) {
+    const std::string_view name = split_first(path, '/');
+    vfs::Inode* next = here->find(name);
+    if (!next) {
+      RefPtr<Directory> made = TRY(make_ref<Directory>(tree()));
+      next = made.get();
+      TRY(here->add(name, std::move(made)));
+    }
+    here = static_cast<Directory*>(next);
+  }
+  return here;
+}
+
+Result<void> Directory::add_file(std::string_view name, std::string_view text) {
+  return add(name, TRY(make_ref<TextNode>(tree(), TRY(String::from(text)))));
+}
+
+Result<void> Directory::add_link(std::string_view name, std::string_view target) {
+  return add(name, TRY(make_ref<LinkNode>(tree(), TRY(String::from(target)))));
+}
+
+Result<RefPtr<vfs::Inode>> Directory::lookup(std::string_view name) {
+  vfs::Inode* found = find(name);
+  if (!found) return error(ENOENT);
+  return RefPtr<vfs::Inode>(found);
+}
+
+Result<uint64_t> Directory::list(uint64_t position, vfs::InodeNumber parent_number, vfs::DirectorySink& sink) {
+  for (; position < children_.size() + 2; ++position) {
+    bool taken;
+    if (position < 2) {
+      taken = sink.emit(position == 0 ? "." : "..", position == 0 ? number() : parent_number, vfs::FileType::Directory, position + 1);
+    } else {
+      const Child& child = children_[position - 2];
+      taken = sink.emit(child.name, child.inode->number(), child.inode->type(), position + 1);
+    }
+    if (!taken) break;
+  }
+  return position;
+}
+
+// As in Linux, whatever the text's length is: readers use it as the size of their buffer.
+TextNode::TextNode(Superblock& superblock, String text) : Node(superblock, kFileMode), text_(std::move(text)) { size_bytes_.store(kPageSize); }
+
+Result<size_t> TextNode::read_at(uint64_t offset, UserOutBuffer& buffer) {
+  if (offset >= text_.size()) return size_t{0};
+  return buffer.put(std::as_bytes(std::span(text_.view().substr(offset))));
+}
+
+Result<void> TextNode::check_access(const Credentials& who, unsigned want) {
+  if (want & 2) return error(EACCES);
+  return Node::check_access(who, want);
+}
+
+LinkNode::LinkNode(Superblock& superblock, String target) : Node(superblock, kLinkMode), target_(std::move(target)) {}
+
+}  // namespace umk::sysfs

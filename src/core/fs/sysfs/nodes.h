@@ -1,0 +1,64 @@
+// The inodes of sysfs: directories, files of constant text, links. Made while the tree is built, unchanged afterwards.
+#pragma once
+
+#include "core/base/make.h"
+#include "core/kernel/vfs/superblock.h"
+
+namespace umk::sysfs {
+
+class Superblock;
+
+class Node : public vfs::Inode {
+ public:
+  Result<void> change(const vfs::MetadataChange& wanted) override;
+
+ protected:
+  Node(Superblock& superblock, uint32_t mode);
+};
+
+class Directory final : public Node {
+ public:
+  explicit Directory(Superblock& superblock);
+
+  // Building. `path` may have several parts; those that are missing are made. ENOMEM.
+  Result<Directory*> directory(std::string_view path);
+  Result<void> add_file(std::string_view name, std::string_view text);
+  Result<void> add_link(std::string_view name, std::string_view target);
+
+  Result<RefPtr<vfs::Inode>> lookup(std::string_view name) override;
+  Result<uint64_t> list(uint64_t position, vfs::InodeNumber parent_number, vfs::DirectorySink& sink) override;
+
+ private:
+  struct Child {
+    String name;
+    RefPtr<vfs::Inode> inode;
+  };
+  vfs::Inode* find(std::string_view name) const;
+  Result<void> add(std::string_view name, RefPtr<vfs::Inode> inode);
+  Superblock& tree() const;
+
+  Vector<Child> children_;
+};
+
+class TextNode final : public Node {
+ public:
+  TextNode(Superblock& superblock, String text);
+  Result<size_t> read_at(uint64_t offset, UserOutBuffer& buffer) override;
+  /// Even the superuser cannot write.
+  Result<void> check_access(const Credentials& who, unsigned want) override;
+
+ private:
+  const String text_;
+};
+
+class LinkNode final : public Node {
+ public:
+  LinkNode(Superblock& superblock, String target);
+  Result<String> read_link() override { return target_.clone(); }
+  std::string_view link_in_memory() const override { return target_.view(); }
+
+ private:
+  const String target_;
+};
+
+}  // namespace umk::sysfs

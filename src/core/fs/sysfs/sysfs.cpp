@@ -1,0 +1,41 @@
+#include "core/fs/sysfs/sysfs.h"
+
+#include "core/fs/sysfs/tree.h"
+
+namespace umk::sysfs {
+
+namespace {
+
+constexpr int64_t kMagic = 0x62656572;
+
+Result<void> check_options(std::string_view text) {
+  while (!text.empty())
+    if (!split_first(text, ',').empty()) return error(EINVAL);
+  return {};
+}
+
+}  // namespace
+
+Result<RefPtr<Superblock>> Superblock::create(Kernel& kernel, vfs::DeviceNumber device) {
+  RefPtr<Superblock> superblock = TRY(make_ref<Superblock>(device));
+  superblock->root_ = TRY(make_ref<Directory>(*superblock));
+  TRY(build_tree(*superblock->root_, kernel));
+  return superblock;
+}
+
+Result<vfs::FilesystemStatistics> Superblock::statistics() {
+  vfs::FilesystemStatistics statistics;
+  statistics.type_magic = kMagic;
+  return statistics;
+}
+
+Result<void> Superblock::remount(std::string_view options, bool) { return check_options(options); }
+
+Result<RefPtr<vfs::Superblock>> Type::mount(const vfs::MountRequest& request) {
+  TRY(check_options(request.options));
+  MutexLock lock(mutex_);
+  if (!superblock_) superblock_ = TRY(Superblock::create(kernel_, request.anonymous_device));
+  return RefPtr<vfs::Superblock>(superblock_);
+}
+
+}  // namespace umk::sysfs

@@ -1,0 +1,43 @@
+// sysfs: a small /sys, with what programs look for: processors and memory nodes for nproc, lscpu and language runtimes, and the devices that drivers
+// have announced. sysfs(5).
+//
+// The tree is built once, when it is first mounted, and does not change: devices that are announced later are not in it. All files hold constant text and
+// nobody can write. Devices lie in devices/virtual/CLASS/NAME, as those of Linux without a bus do; class/, block/ and dev/ link to them.
+//
+// Locks: none of its own.
+#pragma once
+
+#include "core/fs/sysfs/nodes.h"
+#include "core/kernel/task/kernel.h"
+
+namespace umk::sysfs {
+
+class Superblock final : public vfs::Superblock {
+ public:
+  static Result<RefPtr<Superblock>> create(Kernel& kernel, vfs::DeviceNumber device);
+  explicit Superblock(vfs::DeviceNumber device) : vfs::Superblock("sysfs", device) {}
+
+  RefPtr<vfs::Inode> root() override { return root_; }
+  Result<vfs::FilesystemStatistics> statistics() override;
+  Result<void> remount(std::string_view options, bool read_only) override;
+  vfs::InodeNumber next_number() { return ++last_number_; }
+
+ private:
+  vfs::InodeNumber last_number_ = 0;
+  RefPtr<Directory> root_;
+};
+
+/// `mount -t sysfs`. There are no options.
+class Type final : public vfs::FilesystemType {
+ public:
+  explicit Type(Kernel& kernel) : kernel_(kernel) {}
+  std::string_view name() const override { return "sysfs"; }
+  Result<RefPtr<vfs::Superblock>> mount(const vfs::MountRequest& request) override;
+
+ private:
+  Kernel& kernel_;
+  Mutex mutex_{LockRank::None};
+  RefPtr<Superblock> superblock_ GUARDED_BY(mutex_);
+};
+
+}  // namespace umk::sysfs

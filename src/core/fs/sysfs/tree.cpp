@@ -1,0 +1,132 @@
+#include "core/fs/sysfs/tree.h"
+
+#include <algorithm>
+
+#include "core/kernel/device/device_registry.h"
+#include "core/kernel/task/kernel.h"
+
+namespace umk::sysfs {
+
+namespace {
+
+/// Processors [first, past_end) as sysfs writes sets: "0-3", "0", or nothing.
+void put_list(TextSink& sink, unsigned first, unsigned past_end) {
+  if (past_end > first + 1) format(sink, "{}-{}\n", first, past_end - 1);
+  else if (past_end > first) format(sink, "{}\n", first);
+  else sink.put("\n");
+}
+
+/// The same as a bit mask as wide as `count` processors, in words of 32 bits.
+void put_mask(TextSink& sink, unsigned count, unsigned first, unsigned past_end) {
+  for (unsigned word = (count + 31) / 32; word-- > 0;) {
+    uint32_t bits = 0;
+    for (unsigned bit = 0; bit < 32; ++bit)
+      if (word * 32 + bit >= first && word * 32 + bit < past_end) bits |= uint32_t{1} << bit;
+    // The first word is as wide as the set.
+    const unsigned digits = word == (count - 1) / 32 ? ((count - 1) % 32) / 4 + 1 : 8;
+    format(sink, "{0*x}{}", digits, bits, word == 0 ? "\n" : ",");
+  }
+}
+
+Result<void> add_list(Directory& directory, std::string_view name, unsigned first, unsigned past_end) {
+  StringSink text;
+  put_list(text, first, past_end);
+  return directory.add_file(name, TRY(text.take()));
+}
+
+Result<void> add_mask(Directory& directory, std::string_view name, unsigned count, unsigned first, unsigned past_end) {
+  StringSink text;
+  put_mask(text, count, first, past_end);
+  return directory.add_file(name, TRY(text.take()));
+}
+
+// One package whose cores have one thread each: what /proc/cpuinfo says too.
+Result<void> add_processor(Directory& processors, unsigned cpu, unsigned count) {
+  Directory& directory = *TRY(processors.directory(TRY(format_string("cpu{}", cpu))));
+  Directory& topology = *TRY(directory.directory("topology"));
+  TRY(topology.add_file("physical_package_id", "0\n"));
+  TRY(topology.add_file("die_id", "0\n"));
+  TRY(topology.add_file("core_id", TRY(format_string("{}\n", cpu))));
+  for (const std::string_view name : {"core_cpus", "thread_siblings"}) {
+    TRY(add_mask(topology, name, count, cpu, cpu + 1));
+    TRY(add_list(topology, TRY(format_string("{}_list", name)), cpu, cpu + 1));
+  }
+  for (const std::string_view name : {"core_siblings", "package_cpus", "die_cpus"}) {
+    TRY(add_mask(topology, name, count, 0, count));
+    TRY(add_list(topology, TRY(format_string("{}_list", name)), 0, count));
+  }
+  if (cpu != 0) TRY(directory.add_file("online", "1\n"));
+  return directory.add_link("node0", "../../node/node0");
+}
+
+Result<void> add_processors(Directory& root, unsigned count) {
+  Directory& processors = *TRY(root.directory("devices/system/cpu"));
+  for (const std::string_view name : {"online", "possible", "present"}) TRY(add_list(processors, name, 0, count));
+  TRY(add_list(processors, "offline", 0, 0));
+  TRY(add_list(processors, "isolated", 0, 0));
+  TRY(processors.add_file("kernel_max", TRY(format_string("{}\n", count - 1))));
+  for (unsigned cpu = 0; cpu < count; ++cpu) TRY(add_processor(processors, cpu, count));
+  return {};
+}
+
+Result<void> add_memory_node(Directory& root, unsigned cpus, uint64_t memory_bytes) {
+  Directory& nodes = *TRY(root.directory("devices/system/node"));
+  for (const std::string_view name : {"online", "possible", "has_cpu", "has_memory", "has_normal_memory"}) TRY(nodes.add_file(name, "0\n"));
+  Directory& node = *TRY(nodes.directory("node0"));
+  TRY(add_list(node, "cpulist", 0, cpus));
+  TRY(add_mask(node, "cpumap", cpus, 0, cpus));
+  TRY(node.add_file("distance", "10\n"));
+  TRY(node.add_file("meminfo", TRY(format_string("Node 0 MemTotal:       {8} kB\n", memory_bytes / 1024))));
+  for (unsigned cpu = 0; cpu < cpus; ++cpu) {
+    const String name = TRY(format_string("cpu{}", cpu));
+    TRY(node.add_link(name, TRY(format_string("../../cpu/{}", name))));
+  }
+  return {};
+}
+
+std::string_view class_of(const device::Node& node) {
+  if (node.type == vfs::FileType::BlockDevice) return "block";
+  switch (node.number.major) {
+    case 1: return "mem";
+    case 4:
+    case 5: return "tty";
+    default: return "misc";
+  }
+}
+
+Result<void> add_device(Directory& root, const device::Node& node) {
+  // A name in a directory of /dev has "!" for the slash.
+  String name;
+  for (const char character : node.name) TRY(name.append(character == '/' ? '!' : character));
+  const std::string_view kind = class_of(node);
+  const String place = TRY(format_string("devices/virtual/{}/{}", kind, name));
+  Directory& device = *TRY(root.directory(place));
+  const String number = TRY(format_string("{}:{}", node.number.major, node.number.minor));
+  TRY(device.add_file("dev", TRY(format_string("{}\n", number))));
+  TRY(device.add_file("uevent", TRY(format_string("MAJOR={}\nMINOR={}\nDEVNAME={}\n", node.number.major, node.number.minor, node.name))));
+  TRY(device.add_link("subsystem", TRY(format_string("../../../../class/{}", kind))));
+  const bool is_block = node.type == vfs::FileType::BlockDevice;
+  TRY(TRY(root.directory(TRY(format_string("class/{}", kind))))->add_link(name, TRY(format_string("../../{}", place))));
+  if (is_block) TRY(TRY(root.directory("block"))->add_link(name, TRY(format_string("../{}", place))));
+  return TRY(root.directory(is_block ? "dev/block" : "dev/char"))->add_link(number, TRY(format_string("../../{}", place)));
+}
+
+}  // namespace
+
+Result<void> build_tree(Directory& root, Kernel& kernel) {
+  for (const std::string_view path : {"block", "bus", "class/block", "class/mem", "class/net", "class/tty", "dev/block", "dev/char", "devices/system", "devices/virtual",
+                                      "firmware", "fs/cgroup", "kernel/mm/transparent_hugepage", "module"})
+    TRY(root.directory(path));
+  TRY(TRY(root.directory("kernel/mm/transparent_hugepage"))->add_file("enabled", "always madvise [never]\n"));
+  const unsigned cpus = std::max(kernel.options.cpus, 1u);
+  TRY(add_processors(root, cpus));
+  TRY(add_memory_node(root, cpus, kernel.options.memory_bytes));
+  if (!kernel.devices) return {};
+  Result<void> outcome;
+  kernel.devices->for_each_node([&](const device::Node& node) {
+    if (outcome.ok()) outcome = add_device(root, node);
+  });
+  return outcome;
+}
+
+}  // namespace umk::sysfs
