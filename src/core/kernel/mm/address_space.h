@@ -197,7 +197,7 @@ class AddressSpace : public RefCounted {
   Result<void> unmap_locked(uint64_t start, uint64_t end, DeadAreas& dead) REQUIRES(mutex_);
   Result<void> protect_area_locked(Area& area, int protection, const MemoryLimits& limits) REQUIRES(mutex_);
   Result<void> grow_break_locked(uint64_t start, uint64_t end, const MemoryLimits& limits, DeadAreas& dead) REQUIRES(mutex_);
-  void copy_from_locked(const AddressSpace& parent);
+  void copy_shape_from(const AddressSpace& parent) NO_THREAD_SAFETY_ANALYSIS;
   Result<void> copy_areas_from(const AreaTree& areas);
 
   // remap.cpp, advise.cpp, residency.cpp
@@ -218,6 +218,7 @@ class AddressSpace : public RefCounted {
   AreaTree areas_ GUARDED_BY(mutex_);
   size_t area_count_ GUARDED_BY(mutex_) = 0;
   size_t trampoline_count_ GUARDED_BY(mutex_) = 0;
+  bool text_went_ GUARDED_BY(mutex_) = false;  // some trampolines may have no text any more
   uint64_t break_end_ GUARDED_BY(mutex_) = 0;
   uint64_t stack_top_ = 0;   // end of the stack area
   uint64_t map_base_ = 0;    // addresses are chosen below this

@@ -105,6 +105,7 @@ void AddressSpace::erase_locked(Area& area, DeadAreas& dead) {
   areas_.erase(areas_.iterator_to(area));
   --area_count_;
   if (area.backing == Area::Backing::Trampoline) --trampoline_count_;
+  if (area.backing == Area::Backing::Text) text_went_ = true;
   dead.add(area);
 }
 

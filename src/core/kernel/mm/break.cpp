@@ -84,13 +84,12 @@ Result<RefPtr<AddressSpace>> AddressSpace::clone_for_fork() {
   if (!window_.account().try_commit(committed_bytes_)) return error(ENOMEM);
   window_.account().uncommit(committed_bytes_);
   TRY(child->auxiliary_vector.append(auxiliary_vector));
-  child->copy_from_locked(*this);
+  child->copy_shape_from(*this);
   TRY(child->copy_areas_from(areas_));
   return child;
 }
 
-void AddressSpace::copy_from_locked(const AddressSpace& parent) {
-  MutexLock lock(mutex_);
+void AddressSpace::copy_shape_from(const AddressSpace& parent) {
   code_start = parent.code_start, code_end = parent.code_end, data_start = parent.data_start, data_end = parent.data_end;
   break_start = parent.break_start, stack_start = parent.stack_start, vdso_start = parent.vdso_start;
   arguments_start = parent.arguments_start, arguments_end = parent.arguments_end;

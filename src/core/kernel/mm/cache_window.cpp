@@ -9,7 +9,6 @@ namespace umk::mm {
 namespace {
 // fallocate(2).
 constexpr int kKeepSize = 1, kPunchHole = 2;
-constexpr PageMask kAllPages = 0xffff;
 }  // namespace
 
 CacheWindow::CacheWindow(std::byte* base, uint64_t bytes, int fd, MemoryAccount& account)

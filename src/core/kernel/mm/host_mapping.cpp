@@ -106,6 +106,7 @@ Result<void> AddressSpace::seal_locked(Area& area) {
     }
   } unpin{store};
   if (store && !is_mapped_as_data) store->pin();
+  if (area.backing == Area::Backing::Text) text_went_ = true;
   area.backing = Area::Backing::Sealed;
   area.text = nullptr;
   if (limit > area.start) {

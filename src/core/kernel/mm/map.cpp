@@ -231,7 +231,7 @@ uint64_t text_start_of(const Area& trampolines) { return trampolines.start + tra
 
 // Trampolines live as long as a piece of their text does.
 void AddressSpace::drop_unused_trampolines_locked(DeadAreas& dead) {
-  if (trampoline_count_ == 0) return;
+  if (!std::exchange(text_went_, false) || trampoline_count_ == 0) return;
   for (auto next = areas_.begin(); next != areas_.end();) {
     Area& area = *next++;
     if (area.backing != Area::Backing::Trampoline || is_text_mapped_locked(area)) continue;
