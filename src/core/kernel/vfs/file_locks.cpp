@@ -175,6 +175,11 @@ void FileLockManager::unflock(OpenFile& file) {
   }
 }
 
+size_t FileLockManager::waiting_processes() {
+  MutexLock lock(mutex_);
+  return blocked_.size();
+}
+
 void release_locks_of_process(Inode& inode, const void* owner) {
   FileLockTable& table = *inode.file_locks.load(std::memory_order_acquire);
   MutexLock lock(table.manager_.mutex_);

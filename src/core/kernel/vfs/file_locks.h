@@ -76,6 +76,9 @@ class FileLockManager {
   Result<void> flock(OpenFile& file, LockKind kind, bool wait);
   void unflock(OpenFile& file);
 
+  /// Processes that wait for record locks of others.
+  size_t waiting_processes();
+
  private:
   friend void release_locks_of_process(Inode& inode, const void* owner);
   friend void release_locks_of_file(Inode& inode, const OpenFile& file);
