@@ -115,10 +115,6 @@ Result<bool> UnixEndpoint::try_connect(UnixEndpoint& listener, UnixEndpoint& acc
     return {};
   };
   {
-    MutexLock lock(mutex_);
-    TRY(check_self());
-  }
-  {
     MutexLock lock(listener.mutex_);
     if (listener.is_dead_ || listener.state_ != State::Listening || listener.receive_shut_) return error(ECONNREFUSED);
     if (listener.pending_count_ > listener.backlog_) {
@@ -128,6 +124,7 @@ Result<bool> UnixEndpoint::try_connect(UnixEndpoint& listener, UnixEndpoint& acc
       return false;
     }
   }
+  if (this == &listener) return error(EINVAL);
   // Everything is looked at again under both locks.
   MutexLock first(this < &listener ? mutex_ : listener.mutex_);
   MutexLock second(this < &listener ? listener.mutex_ : mutex_);
@@ -196,7 +193,8 @@ Result<void> UnixEndpoint::set_destination(const SocketCaller& caller, const Soc
       if (destination->is_dead_) return error(ECONNREFUSED);
       if (destination->peer_ && destination->peer_ != this) return error(EPERM);
     }
-    forget_destination_locked();
+    RefPtr<UnixEndpoint> old = forget_destination_locked();
+    if (old && old != destination) drop_messages_of(*old);
     if (destination) {
       MutexLock lock(destination->mutex_);
       destination->clients_.push_back(*this);
@@ -210,18 +208,43 @@ Result<void> UnixEndpoint::set_destination(const SocketCaller& caller, const Soc
 
 void UnixEndpoint::forget_destination() {
   MutexLock changing(destination_mutex_);
-  forget_destination_locked();
+  (void)forget_destination_locked();
 }
 
-void UnixEndpoint::forget_destination_locked() {
+// A send found the destination dead: the association ends, and with it go the messages that came from there.
+void UnixEndpoint::lose_destination() {
+  MutexLock changing(destination_mutex_);
+  if (RefPtr<UnixEndpoint> old = forget_destination_locked()) drop_messages_of(*old);
+}
+
+// As on Linux a datagram socket that changes its destination loses what it has not read, and the other side, when it was joined to this one, hears of it.
+void UnixEndpoint::drop_messages_of(UnixEndpoint& old) {
+  PacketList unread;
+  {
+    MutexLock lock(mutex_);
+    if (queue_.empty()) return;
+    unread.packets.splice(unread.packets.end(), queue_);
+    queue_length_ = 0;
+  }
+  changed_.wake_all();
+  {
+    MutexLock lock(old.mutex_);
+    if (old.is_dead_ || old.peer_ != this) return;
+    old.error_ = ECONNRESET;
+  }
+  old.changed_.wake_all();
+}
+
+RefPtr<UnixEndpoint> UnixEndpoint::forget_destination_locked() {
   RefPtr<UnixEndpoint> old;
   {
     MutexLock lock(mutex_);
     old = std::move(peer_);
   }
-  if (!old) return;
+  if (!old) return nullptr;
   MutexLock lock(old->mutex_);
   ListHook<ClientTag>::unlink();
+  return old;
 }
 
 }  // namespace umk::socket

@@ -20,11 +20,13 @@ UnixPacket::~UnixPacket() {
   if (sender) sender->credit(cost);
 }
 
-uint32_t UnixPacket::cost_of(size_t size) {
-  // A buffer head, and the bytes with their trailer rounded up to what the allocator of Linux gives: so that as many messages fit as there.
-  constexpr size_t kHead = 256, kTrailer = 320, kLargestRounded = 8192;
-  const size_t bytes = size + kTrailer;
-  return static_cast<uint32_t>(kHead + (bytes <= kLargestRounded ? std::bit_ceil(bytes) : page_up(bytes)));
+uint32_t UnixPacket::cost_of(int type, size_t size) {
+  // A buffer head, a first piece that is rounded up with its trailer to a power of two, and whole pages for the rest.
+  constexpr size_t kHead = 256, kTrailer = 320;
+  const size_t largest_first = (type == socket_types::kStream ? kPageSize : 4 * kPageSize) - kTrailer;
+  const size_t in_pages = size > largest_first ? page_up(size - largest_first) : 0;
+  const size_t first = size > in_pages ? size - in_pages : 0;
+  return static_cast<uint32_t>(kHead + std::bit_ceil(first + kTrailer) + in_pages);
 }
 
 void PacketList::clear() {
@@ -145,7 +147,8 @@ void UnixEndpoint::close(bool unaccepted) {
   {
     MutexLock lock(mutex_);
     is_dead_ = receive_shut_ = send_shut_ = true;
-    had_unread = !queue_.empty();
+    // A last message without bytes is not missed.
+    had_unread = queue_length_ > 1 || (queue_length_ == 1 && !queue_.front().rest().empty());
     unread.packets.splice(unread.packets.end(), queue_);
     queue_length_ = 0;
     unaccepted_connections.splice(unaccepted_connections.end(), pending_);

@@ -33,8 +33,8 @@ class UnixPacket : public ListHook<> {
   std::span<std::byte> bytes() { return {reinterpret_cast<std::byte*>(this + 1), size_}; }
   /// Not yet read.
   std::span<std::byte> rest() { return bytes().subspan(offset); }
-  /// What it counts against the sender's buffer: the bytes and what Linux spends on keeping them.
-  static uint32_t cost_of(size_t size);
+  /// What it counts against the sender's buffer: the bytes and what Linux spends on keeping them, so that as many messages fit as there.
+  static uint32_t cost_of(int type, size_t size);
 
   RefPtr<UnixEndpoint> sender;  // credited when the packet dies
   uint32_t cost = 0;
@@ -135,7 +135,9 @@ class UnixEndpoint final : public RefCounted, public ListHook<AcceptTag>, public
   Result<bool> try_connect(UnixEndpoint& listener, UnixEndpoint& accepted, const SocketCaller& caller, Waiting waiting);
   Result<void> set_destination(const SocketCaller& caller, const SocketAddress& address);
   void forget_destination();
-  void forget_destination_locked() REQUIRES(destination_mutex_);
+  RefPtr<UnixEndpoint> forget_destination_locked() REQUIRES(destination_mutex_);
+  void lose_destination();
+  void drop_messages_of(UnixEndpoint& old);
 
   // transfer
   Result<RefPtr<UnixEndpoint>> reserve(uint32_t cost, bool needs_peer, Waiting waiting);

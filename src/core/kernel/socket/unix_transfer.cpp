@@ -65,7 +65,6 @@ Result<size_t> UnixEndpoint::send(const SocketCaller* caller, Outgoing& message,
     // unix(7) has no addresses for them; Linux ignores one that is given.
     message.to = nullptr;
     MutexLock lock(mutex_);
-    if (error_ != 0) return error(std::exchange(error_, 0));
     if (!peer_) return error(ENOTCONN);
   }
   return send_packet(caller, message, identity, waiting);
@@ -82,7 +81,7 @@ Result<size_t> UnixEndpoint::send_stream(Outgoing& message, const Identity& iden
   const auto send_piece = [&]() -> Result<void> {
     const size_t half = send_buffer.load(std::memory_order_relaxed) / 2 - 64;
     const size_t size = std::min({message.data.remaining(), half, kMaximumPiece});
-    const uint32_t cost = UnixPacket::cost_of(size);
+    const uint32_t cost = UnixPacket::cost_of(type_, size);
     RefPtr<UnixEndpoint> peer = TRY(reserve(cost, true, waiting));
     std::unique_ptr<UnixPacket> packet = TRY(fill_packet(message, size, cost, identity));
     {
@@ -107,16 +106,17 @@ Result<size_t> UnixEndpoint::send_packet(const SocketCaller* caller, Outgoing& m
   const size_t size = message.data.remaining();
   const bool is_addressed = message.to != nullptr;
   if (passes_credentials.load(std::memory_order_relaxed)) TRY(bind_if_unnamed());
-  RefPtr<UnixEndpoint> target;
-  if (is_addressed) {
-    target = TRY(find(*caller, *message.to));
-  } else {
+  {
     MutexLock lock(mutex_);
-    if (!peer_) return error(ENOTCONN);
+    if (error_ != 0) return error(std::exchange(error_, 0));
+    if (send_shut_) return error(EPIPE);
+    if (!is_addressed && !peer_) return error(ENOTCONN);
   }
+  RefPtr<UnixEndpoint> target;
+  if (is_addressed) target = TRY(find(*caller, *message.to));
   if (size > send_buffer.load(std::memory_order_relaxed) - 32) return error(EMSGSIZE);
 
-  const uint32_t cost = UnixPacket::cost_of(size);
+  const uint32_t cost = UnixPacket::cost_of(type_, size);
   RefPtr<UnixEndpoint> peer = TRY(reserve(cost, false, waiting));
   std::unique_ptr<UnixPacket> packet = TRY(fill_packet(message, size, cost, identity));
   if (!is_addressed) target = std::move(peer);
@@ -143,7 +143,7 @@ Result<size_t> UnixEndpoint::send_packet(const SocketCaller* caller, Outgoing& m
     }
   }
   if (destination_died) {
-    if (!is_addressed) forget_destination();
+    if (!is_addressed) lose_destination();
     return error(ECONNREFUSED);
   }
   target->changed_.wake(kReadable);

@@ -197,7 +197,8 @@ Result<size_t> Pipe::write(UserInBuffer& buffer, bool nonblocking, bool packets)
     }
     has_room = !is_full();
   }
-  if (total > 0) readable_.wake(kIn | kReadNormal);
+  // Also when nothing was written: edge-triggered watchers on Linux hear of an attempt on a full pipe, and programs depend on that.
+  readable_.wake(kIn | kReadNormal);
   if (slept && has_room) writable_.wake(kOut | kWriteNormal);
   if (failure && total == 0) return *failure;
   return total;
