@@ -92,7 +92,7 @@ class WaitQueue {
   void wake_locked(uint32_t events, bool all, WakeBatch& batch) REQUIRES(mutex_);
 
   Mutex mutex_{LockRank::WaitQueue};
-  std::atomic<uint32_t> count_{0};
+  mutable std::atomic<uint32_t> count_{0};
   List<Waiter> waiters_ GUARDED_BY(mutex_);
 };
 
