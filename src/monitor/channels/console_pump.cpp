@@ -45,7 +45,7 @@ void ConsolePump::connect_console(int input_fd, int output_fd) {
   serve();
 }
 
-void ConsolePump::connect_terminal(HostTerminal& terminal) {
+void ConsolePump::connect_terminal(HostTerminal& terminal, int output_fd) {
   terminal_ = &terminal;
   terminal.enter_raw_mode();
   console_input_.is_paused = !terminal.is_raw();
@@ -66,7 +66,7 @@ void ConsolePump::connect_terminal(HostTerminal& terminal) {
     serve();
   });
   tell_size();
-  connect_console(terminal.fd(), terminal.fd());
+  connect_console(terminal.fd(), output_fd >= 0 ? output_fd : terminal.fd());
 }
 
 void ConsolePump::connect_stream(unsigned number, int fd) {

@@ -30,7 +30,8 @@ class ConsolePump {
   /// Console 0. Descriptors of -1 are null: input never comes, output vanishes.
   void connect_console(int input_fd, int output_fd);
   /// Console 0 on a terminal: also its size, now and at each SIGWINCH, stops and continues. `terminal` must outlive the pump.
-  void connect_terminal(HostTerminal& terminal);
+  /// Output goes to `output_fd` where that is another place, as in `umk | tee log`.
+  void connect_terminal(HostTerminal& terminal, int output_fd = -1);
   /// Standard streams of `umk run` that are no terminals.
   void connect_stream(unsigned number, int fd);
   /// Where kernel messages go: a descriptor, or -1 to throw them away. Without a call they go where console 0's output goes.
