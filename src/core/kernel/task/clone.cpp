@@ -38,8 +38,6 @@ struct Draft {
       MutexLock lock(kernel.tasks.mutex);
       kernel.tasks.release_id(id);
     }
-    // Process and task refer to each other.
-    if (task && task->is_leader()) task->process().leader = nullptr;
     task = nullptr;
     if (bundle) bundle->release();
   }

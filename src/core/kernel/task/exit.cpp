@@ -42,13 +42,9 @@ Process& reaper_of(Process& process) {
   return *process.kernel().tasks.init;
 }
 
-/// Processes that were found dead and unwanted on the way; freed when the lock is free again.
-struct Unwanted {
-  Vector<RefPtr<Process>> processes;
-};
-
 void hand_over_children_locked(Process& process) {
-  if (process.children.empty()) return;
+  // The end of the first process is the end of the machine: nobody takes over its children.
+  if (process.children.empty() || &process == process.kernel().tasks.init) return;
   Process& reaper = reaper_of(process);
   while (!process.children.empty()) {
     Process& child = process.children.front();

@@ -21,7 +21,7 @@ struct SignalAction {
   uint64_t handler = 0;  // 0 default, 1 ignore
   uint64_t flags = 0;
   uint64_t restorer = 0;
-  SignalSet mask;
+  SignalSet mask{};
   bool is_default() const { return handler == 0; }
   bool is_ignored() const { return handler == 1; }
 };
