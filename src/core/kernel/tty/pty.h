@@ -54,7 +54,7 @@ class PtySlave final : public Tty {
   size_t output_room() const override { return to_master_.room(); }
   void output(std::span<const uint8_t> bytes) override;
   void discard_output() override;
-  void on_input_room() override;
+  void on_input_room() REQUIRES(mutex_) override;
   Result<void> prepare_open() override;
   void on_last_close() override;
   bool is_disconnected() const override { return !master_is_open_; }
