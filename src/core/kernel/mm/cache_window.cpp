@@ -24,7 +24,7 @@ Result<CacheWindow::Chunk> CacheWindow::allocate(ChunkNumber preferred) {
   }
   if (pool_size_ > 0) {
     const Chunk chunk = pool_[--pool_size_];
-    __atomic_store_n(&pool_pages_, pool_pages_ - static_cast<unsigned>(std::popcount(chunk.backed)), __ATOMIC_RELAXED);
+    __atomic_store_n(&pool_pages_, pool_pages_ - count_pages(chunk.backed), __ATOMIC_RELAXED);
     return chunk;
   }
   const ChunkNumber found = find_locked(1);
@@ -48,7 +48,7 @@ void CacheWindow::free(const Chunk* chunks, size_t count, bool clean_all) {
     // The last first, so that they are handed out again in ascending order.
     while (kept < count) {
       const Chunk& chunk = chunks[count - 1 - kept];
-      const unsigned pages = static_cast<unsigned>(std::popcount(chunk.backed));
+      const unsigned pages = count_pages(chunk.backed);
       if (pages == 0 || pool_size_ == kPoolChunks || pool_pages_ + pages > kPoolPages) break;
       pool_[pool_size_++] = chunk;
       __atomic_store_n(&pool_pages_, pool_pages_ + pages, __ATOMIC_RELAXED);
@@ -65,7 +65,7 @@ void CacheWindow::give_back(const Chunk* chunks, size_t count, bool clean_all) {
     size_t run = 1;
     PageMask any_backed = chunks[i].backed;
     while (i + run < count && chunks[i + run].number == chunks[i].number + run) any_backed |= chunks[i + run++].backed;
-    for (size_t j = i; j < i + run; ++j) charged += static_cast<unsigned>(std::popcount(chunks[j].backed));
+    for (size_t j = i; j < i + run; ++j) charged += count_pages(chunks[j].backed);
     if (any_backed || clean_all) {
       if (run == 1 && !clean_all) {
         punch(chunks[i].number, chunks[i].backed);
@@ -115,7 +115,7 @@ void CacheWindow::drain_pool() {
       MutexLock lock(mutex_);
       if (pool_size_ == 0) return;
       chunk = pool_[--pool_size_];
-      __atomic_store_n(&pool_pages_, pool_pages_ - static_cast<unsigned>(std::popcount(chunk.backed)), __ATOMIC_RELAXED);
+      __atomic_store_n(&pool_pages_, pool_pages_ - count_pages(chunk.backed), __ATOMIC_RELAXED);
     }
     give_back(&chunk, 1, false);
   }

@@ -28,6 +28,13 @@ inline constexpr unsigned kPagesInChunk = 16;
 using ChunkNumber = uint32_t;
 /// One bit a page of a chunk.
 using PageMask = uint16_t;
+/// How many bits are set; without a popcount instruction the compiler would call its run-time library.
+constexpr unsigned count_pages(PageMask pages) {
+  unsigned sum = pages - ((pages >> 1) & 0x5555u);
+  sum = (sum & 0x3333u) + ((sum >> 2) & 0x3333u);
+  return ((sum + (sum >> 4)) & 0x0f0fu) * 0x0101u >> 8 & 0x1f;
+}
+static_assert(count_pages(0) == 0 && count_pages(0xffff) == 16 && count_pages(0x8421) == 4 && count_pages(0x7fff) == 15);
 
 class CacheWindow {
  public:

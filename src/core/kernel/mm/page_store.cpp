@@ -18,8 +18,6 @@ constexpr PageMask pages_touched(uint64_t start, uint64_t end) {
   return static_cast<PageMask>(((2u << last) - 1) & ~((1u << first) - 1));
 }
 
-constexpr unsigned count_pages(PageMask pages) { return static_cast<unsigned>(std::popcount(pages)); }
-
 }  // namespace
 
 struct PageStore::Node {
