@@ -38,6 +38,8 @@ static_assert(offsetof(KernelStackHead, selector) == 8);
 
 #if defined(UMK_HOSTED)
 KernelStackHead& current_stack();
+/// Makes the calling thread run as the context of `head` from now on; null: as its own again. For tests whose tasks are threads.
+void adopt_stack(KernelStackHead* head);
 #else
 inline KernelStackHead& current_stack() {
   return *reinterpret_cast<KernelStackHead*>(reinterpret_cast<uintptr_t>(__builtin_frame_address(0)) & ~(kKernelStackBundleBytes - 1));

@@ -2,9 +2,15 @@
 
 namespace umk {
 
-KernelStackHead& current_stack() {
-  thread_local KernelStackHead head;
-  return head;
+namespace {
+thread_local KernelStackHead* adopted = nullptr;
 }
+
+KernelStackHead& current_stack() {
+  thread_local KernelStackHead own;
+  return adopted ? *adopted : own;
+}
+
+void adopt_stack(KernelStackHead* head) { adopted = head; }
 
 }  // namespace umk

@@ -199,8 +199,9 @@ Result<void> exec(Task& task, ExecRequest request) {
   TRY(kill_other_threads_for_exec(task));
 
   // The point of no return.
+  release_user_words(task);
   kernel.engine.enter_empty_address_space(task);
-  std::swap(task.address_space_, space);
+  space = task.exchange_address_space(std::move(space));
   space = nullptr;
   task.is_borrowing = false;
   task.set_credentials(std::move(credentials));
