@@ -118,14 +118,15 @@ void DentryCache::leave_parent(Dentry& dentry) {
   dentry.next_sibling_ = nullptr;
 }
 
-/// Takes a dentry off its chain; true when it was on it, in which case the cache's reference is now the caller's to drop.
-bool DentryCache::unchain(Dentry& dentry) {
+/// Takes a dentry off its chain unless it has more references than given; true when it was taken, in which case the cache's reference is now the caller's to drop.
+bool DentryCache::unchain(Dentry& dentry, uint32_t most_references) {
   if (!dentry.hashed_.load(std::memory_order_acquire)) return false;
   bool found = false;
   {
     Bucket& bucket = bucket_of(*dentry.parent_, dentry.hash_);
     MutexLock lock(bucket.mutex);
-    for (Dentry** link = &bucket.first; *link && !found;) {
+    // Under the lock nobody finds it, so a count that shows no other user stays so.
+    for (Dentry** link = &bucket.first; *link && !found && dentry.reference_count() <= most_references;) {
       if (*link != &dentry) {
         link = &(*link)->chain_next_;
         continue;
@@ -298,7 +299,15 @@ size_t DentryCache::evict_bucket(Bucket& bucket, Wanted&& wanted) {
     Dentry* next = evicted->chain_next_;
     evicted->chain_next_ = nullptr;
     leave_parent(*evicted);
+    RefPtr<Dentry> above = evicted->parent_;
     evicted->drop_reference();
+    // A parent that only this child used goes along, so that a deep tree goes in one pass. Two references: the cache's and ours.
+    while (above && above->reference_count() == 2 && wanted(*above) && unchain(*above, 2)) {
+      above->drop_reference();
+      ++count;
+      RefPtr<Dentry> higher = above->parent_;
+      above = std::move(higher);
+    }
     evicted = next;
   }
   return count;

@@ -127,7 +127,7 @@ class DentryCache {
     return buckets_[(mixed * 0x2545f491u >> 8) & bucket_mask_];
   }
   void chain(Dentry& dentry);
-  bool unchain(Dentry& dentry);
+  bool unchain(Dentry& dentry, uint32_t most_references = UINT32_MAX);
   void leave_parent(Dentry& dentry);
   void evict_some();
   /// Takes unused dentries that `wanted` admits off one bucket and releases them; returns how many.
