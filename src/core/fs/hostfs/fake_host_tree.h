@@ -52,7 +52,7 @@ class HostTree {
   }
 
   void mount(const std::string& options = "") {
-    type = std::make_unique<HostfsType>();
+    type = std::make_unique<Type>();
     vfs = vfs::Vfs::create(4096).take();
     EXPECT_TRUE(vfs->register_type(*type).ok());
     root_user = Credentials::root().take();
@@ -165,7 +165,7 @@ class HostTree {
 
   OrdinaryUser user;
   std::string directory;
-  std::unique_ptr<HostfsType> type;
+  std::unique_ptr<Type> type;
   std::unique_ptr<vfs::Vfs> vfs;
   RefPtr<Credentials> root_user;
   std::optional<vfs::FsContext> context;

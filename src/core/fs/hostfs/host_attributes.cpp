@@ -1,6 +1,7 @@
 // Attributes of host files: owners, modes, times, sizes; extended attributes; symlink targets.
 #include "core/fs/hostfs/host_superblock.h"
 #include "core/host/calls.h"
+#include "core/kernel/mm/address_space.h"
 
 namespace umk::hostfs {
 
@@ -24,7 +25,11 @@ Result<void> HostInode::change(const vfs::MetadataChange& wanted) {
   TRY(check_changeable());
   if (wanted.size_bytes) {
     RefPtr<HostDescriptor> file = TRY(descriptor(HostDescriptor::kWrite));
+    const uint64_t old_size = size_bytes();
     TRY(host::ftruncate(file->fd(), *wanted.size_bytes));
+    if (has_text_copies()) drop_text_copies();
+    // The host takes away what it maps beyond the end; the kernel's executable copies are our own to take.
+    if (*wanted.size_bytes < old_size) mm::unmap_beyond(*this, *wanted.size_bytes);
   }
   RefPtr<HostDescriptor> file = TRY(descriptor());
   if (wanted.permissions || wanted.uid || wanted.gid) {

@@ -110,6 +110,7 @@ Result<size_t> HostInode::write_to(const HostDescriptor& file, uint64_t& offset,
     total = TRY(transfer(offset));
   }
   forget_fresh();
+  if (has_text_copies()) drop_text_copies();
   const uint64_t end = offset + total;
   uint64_t size = size_bytes();
   while (size < end && !size_bytes_.compare_exchange_weak(size, end, std::memory_order_release)) {
@@ -132,6 +133,7 @@ Result<void> HostInode::allocate(uint32_t fallocate_mode, uint64_t offset, uint6
   if (is_directory()) return error(EISDIR);
   RefPtr<HostDescriptor> file = TRY(descriptor(HostDescriptor::kWrite));
   TRY(host::fallocate(file->fd(), static_cast<int>(fallocate_mode), offset, length));
+  if (has_text_copies()) drop_text_copies();
   return absorb(TRY(host::status_of(file->fd())));
 }
 

@@ -18,7 +18,12 @@ constexpr uint64_t kFreshNs = 20'000;
 constexpr int64_t kTimestampDoubtNs = 20'000'000;
 
 constexpr int kOpenName = host::file_flags::kPath | host::file_flags::kNoFollow | host::file_flags::kCloseOnExec;
-constexpr int kOpenData = host::file_flags::kCloseOnExec | host::file_flags::kNonBlock | host::file_flags::kNoTty;
+constexpr int kOpenData = host::file_flags::kNoFollow | host::file_flags::kCloseOnExec | host::file_flags::kNonBlock | host::file_flags::kNoTty;
+
+int open_mode(unsigned access) {
+  if (access == HostDescriptor::kRead) return host::file_flags::kReadOnly;
+  return access == HostDescriptor::kWrite ? host::file_flags::kWriteOnly : host::file_flags::kReadWrite;
+}
 
 uint32_t guest_mode(const host::FileStatus& status, const OwnerRecord& record) {
   const uint32_t type = record.type ? static_cast<uint32_t>(*record.type) : status.mode & vfs::kFileTypeMask;
@@ -66,7 +71,7 @@ HostInode::HostInode(HostSuperblock& superblock, const host::FileStatus& status,
   absorb(status, record);
 }
 
-HostInode::~HostInode() = default;
+HostInode::~HostInode() { drop_text_copies(); }
 
 void HostInode::last_reference_dropped() {
   // A loop, as a long chain of parents must not become a deep recursion.
@@ -121,71 +126,81 @@ Result<String> HostInode::path_from_top() {
   return path;
 }
 
+/// One that is open and allows `access`, or null.
+RefPtr<HostDescriptor> HostInode::known_descriptor(unsigned access) {
+  MutexLock lock(file_mutex_);
+  if (descriptor_ && descriptor_->allows(access)) return descriptor_;
+  if (writer_ && writer_->allows(access)) return writer_;
+  return nullptr;
+}
+
 Result<RefPtr<HostDescriptor>> HostInode::descriptor(unsigned access) {
-  RefPtr<HostDescriptor> known;
-  {
-    MutexLock lock(file_mutex_);
-    if (descriptor_ && descriptor_->allows(access)) return descriptor_;
-    known = descriptor_;
-  }
+  if (RefPtr<HostDescriptor> known = known_descriptor(access)) return known;
   if (access != 0) {
     if (is_covered_) return error(EACCES);
     if (host_type_ != FileType::Regular && host_type_ != FileType::Directory) return error(ENXIO);
   }
-  if (!known) {
-    known = TRY(open_by_name());
-    offer_descriptor(known);
+  RefPtr<HostDescriptor> opened;
+  if (access & HostDescriptor::kWrite) {
+    // One for both serves all who write, and mappings; a file that may only be written is opened for just that.
+    Result<RefPtr<HostDescriptor>> both = open_as(HostDescriptor::kRead | HostDescriptor::kWrite);
+    opened = both.code() == EACCES && access == HostDescriptor::kWrite ? TRY(open_as(access)) : TRY(std::move(both));
+  } else {
+    opened = TRY(open_as(access));
   }
-  if (access == 0) return known;
-  RefPtr<HostDescriptor> opened = TRY(open_again(*known, access));
   offer_descriptor(opened);
   host().descriptors().trim();
   return opened;
 }
 
-/// Finds the file again after the cache took its descriptor.
-Result<RefPtr<HostDescriptor>> HostInode::open_by_name() {
+Result<RefPtr<HostDescriptor>> HostInode::open_as(unsigned access) {
+  RefPtr<HostDescriptor> known = known_descriptor(0);
+  if (known && host_type_ == FileType::Directory) return open_again(*known, access);
+  // By its name is the cheap way; when that is out of date, what is open leads to the file.
+  Result<RefPtr<HostDescriptor>> opened = open_by_name(access);
+  if (opened.code() == ESTALE && known) return open_again(*known, access);
+  return opened;
+}
+
+/// Opens the file where it was last found. ESTALE when something else is there.
+Result<RefPtr<HostDescriptor>> HostInode::open_by_name(unsigned access) {
   RefPtr<HostInode> parent;
   String name;
   {
     MutexLock lock(file_mutex_);
     parent = parent_;
-    name = TRY(name_.clone());
+    if (parent) TRY(name.append(name_.view()));
   }
   if (!parent) return error(ESTALE);
   RefPtr<HostDescriptor> directory = TRY(parent->descriptor());
-  Result<int> fd = host::openat(directory->fd(), name.c_str(), kOpenName, 0);
-  if (!fd.ok()) return fd.code() == ENOENT ? error(ESTALE) : fd.failure();
-  RefPtr<HostDescriptor> opened = TRY(HostDescriptor::adopt(host().descriptors(), fd.value(), 0));
+  Result<int> fd = host::openat(directory->fd(), name.c_str(), access == 0 ? kOpenName : open_mode(access) | kOpenData, 0);
+  if (!fd.ok()) {
+    const int code = fd.code();
+    return code == ENOENT || code == ELOOP || code == EISDIR || code == ENXIO || code == ENOTDIR ? error(ESTALE) : fd.failure();
+  }
+  RefPtr<HostDescriptor> opened = TRY(HostDescriptor::adopt(host().descriptors(), fd.value(), access));
   if (FileIdentity::of(TRY(host::status_of(opened->fd()))) != identity_) return error(ESTALE);
   return opened;
 }
 
+/// Opens what is open already with more rights, wherever it is now.
 Result<RefPtr<HostDescriptor>> HostInode::open_again(const HostDescriptor& known, unsigned access) {
-  const auto open = [&](unsigned wanted) -> Result<RefPtr<HostDescriptor>> {
-    const int mode = wanted == HostDescriptor::kRead ? host::file_flags::kReadOnly
-                     : wanted == HostDescriptor::kWrite ? host::file_flags::kWriteOnly : host::file_flags::kReadWrite;
-    const int fd = host_type_ == FileType::Directory
-                       ? TRY(host::openat(known.fd(), ".", mode | kOpenData | host::file_flags::kDirectory, 0))
-                       : TRY(host::openat(host::kWorkingDirectory, DescriptorPath(known).c_str(), mode | kOpenData, 0));
-    RefPtr<HostDescriptor> opened = TRY(HostDescriptor::adopt(host().descriptors(), fd, wanted));
-    // The name in /proc leads to the file itself; checked all the same, as nothing else says what was opened.
-    if (FileIdentity::of(TRY(host::status_of(fd))) != identity_) return error(ESTALE);
-    return opened;
-  };
-  if (access & HostDescriptor::kWrite) {
-    Result<RefPtr<HostDescriptor>> both = open(HostDescriptor::kRead | HostDescriptor::kWrite);
-    if (both.ok() || both.code() != EACCES || access != HostDescriptor::kWrite) return both;
-  }
-  return open(access);
+  const int fd = host_type_ == FileType::Directory
+                     ? TRY(host::openat(known.fd(), ".", open_mode(access) | kOpenData | host::file_flags::kDirectory, 0))
+                     : TRY(host::openat(host::kWorkingDirectory, DescriptorPath(known).c_str(), open_mode(access) | (kOpenData & ~host::file_flags::kNoFollow), 0));
+  return HostDescriptor::adopt(host().descriptors(), fd, access);
 }
 
+/// Keeps `descriptor` for the next use if it is better than what there is.
 void HostInode::offer_descriptor(RefPtr<HostDescriptor> descriptor) {
   RefPtr<HostDescriptor> old;
   {
     MutexLock lock(file_mutex_);
-    if (descriptor_ && !(descriptor->allows(descriptor_->access()) && descriptor->access() != descriptor_->access())) return;
-    old = std::exchange(descriptor_, std::move(descriptor));
+    const bool writes = descriptor->allows(HostDescriptor::kWrite);
+    RefPtr<HostDescriptor>& slot = writes ? writer_ : descriptor_;
+    if (slot && (!descriptor->allows(slot->access()) || descriptor->access() == slot->access())) return;
+    old = std::exchange(slot, std::move(descriptor));
+    if (writes) return;
   }
   if (!old) host().descriptors().add(*this);
 }
@@ -210,12 +225,10 @@ void HostInode::keep_descriptor() {
 
 void HostInode::drop_write_access_if_unused() {
   RefPtr<HostDescriptor> old;
-  {
-    MutexLock lock(file_mutex_);
-    if (open_writers_ > 0 || is_kept_ || is_nameless_.load(std::memory_order_relaxed) || !descriptor_ || !descriptor_->allows(HostDescriptor::kWrite)) return;
-    old = std::exchange(descriptor_, nullptr);
-  }
-  host().descriptors().remove(*this);
+  MutexLock lock(file_mutex_);
+  const bool is_only_way = !descriptor_ && (is_kept_ || is_nameless_.load(std::memory_order_relaxed));
+  if (open_writers_ > 0 || is_only_way) return;
+  old = std::move(writer_);
 }
 
 // --- metadata
@@ -232,18 +245,14 @@ bool HostInode::take_fresh() {
 }
 
 Result<host::FileStatus> HostInode::current_status() {
-  RefPtr<HostDescriptor> known;
+  if (RefPtr<HostDescriptor> known = known_descriptor(0)) return host::status_of(known->fd());
   RefPtr<HostInode> parent;
   String name;
   {
     MutexLock lock(file_mutex_);
-    known = descriptor_;
-    if (!known) {
-      parent = parent_;
-      name = TRY(name_.clone());
-    }
+    parent = parent_;
+    if (parent) TRY(name.append(name_.view()));
   }
-  if (known) return host::status_of(known->fd());
   if (!parent) return error(ESTALE);
   RefPtr<HostDescriptor> directory = TRY(parent->descriptor());
   const host::FileStatus status = TRY(host::status_at(directory->fd(), name.c_str(), host::at_flags::kNoFollow));
@@ -253,6 +262,8 @@ Result<host::FileStatus> HostInode::current_status() {
 
 void HostInode::absorb(const host::FileStatus& status, const OwnerRecord& record) {
   const bool settled = is_settled(status.change_time);
+  // Somebody on the host wrote to a program: the next one who runs it gets what it is now.
+  if (has_text_copies() && contents_differ(status)) drop_text_copies();
   MutexLock lock(file_mutex_);
   // What was asked before another change is older than what is known.
   if (is_older(status.change_time, status_.change_time) && status_.number == status.number) return;
@@ -267,23 +278,27 @@ void HostInode::absorb(const host::FileStatus& status, const OwnerRecord& record
   size_bytes_.store(status.size, std::memory_order_release);
 }
 
+bool HostInode::contents_differ(const host::FileStatus& status) {
+  MutexLock lock(file_mutex_);
+  return !same_time(status.modify_time, status_.modify_time) || status.size != status_.size;
+}
+
 Result<void> HostInode::absorb(const host::FileStatus& status) {
-  OwnerRecord record;
-  bool is_known;
   RefPtr<HostInode> parent;
   String name;
   {
     MutexLock lock(file_mutex_);
-    is_known = (record_is_settled_ && same_time(status.change_time, status_.change_time)) || is_covered_ || !host().maps_owners();
-    record = record_;
-    if (!is_known) {
-      parent = parent_;
-      name = TRY(name_.clone());
+    if (record_is_settled_ && same_time(status.change_time, status_.change_time)) {
+      // The usual case: nothing changed but, perhaps, the time of access.
+      status_ = status;
+      return {};
     }
+    parent = parent_;
+    if (parent) TRY(name.append(name_.view()));
   }
-  if (!is_known) {
-    Result<RefPtr<HostDescriptor>> file = descriptor();
-    if (file.ok()) record = TRY(host().record_of(*file.value(), status, parent.get(), name.view()));
+  OwnerRecord record;
+  if (!is_covered_ && host().maps_owners()) {
+    if (Result<RefPtr<HostDescriptor>> file = descriptor(); file.ok()) record = TRY(host().record_of(*file.value(), status, parent.get(), name.view()));
   }
   absorb(status, record);
   return {};

@@ -120,14 +120,16 @@ class HostInode final : public vfs::Inode, public TreeHook<IdentityTag>, public 
   void drop_mapping_reference() override;
 
   HostSuperblock& host() const;
-  Result<RefPtr<HostDescriptor>> open_by_name();
+  RefPtr<HostDescriptor> known_descriptor(unsigned access);
+  Result<RefPtr<HostDescriptor>> open_by_name(unsigned access);
   Result<RefPtr<HostDescriptor>> open_again(const HostDescriptor& known, unsigned access);
+  Result<RefPtr<HostDescriptor>> open_as(unsigned access);
   Result<host::FileStatus> current_status();
+  bool contents_differ(const host::FileStatus& status);
   /// Before each change: EACCES for what only stands for a directory of the host; what was asked before it does not stand any more.
   Result<void> check_changeable();
   bool is_hidden(std::string_view name) const;
   void keep_descriptor();
-  /// An open writer of ours would forbid the host to run the file: ETXTBSY.
   void drop_write_access_if_unused();
   void release_mapping_locked() REQUIRES(file_mutex_);
   void mark_fresh();
@@ -157,7 +159,9 @@ class HostInode final : public vfs::Inode, public TreeHook<IdentityTag>, public 
   const bool is_covered_;
 
   mutable Mutex file_mutex_{LockRank::HostFile};
+  /// Not for writing: an open writer of ours would forbid the host to run the file (ETXTBSY), so that is kept apart and goes with the last guest's.
   RefPtr<HostDescriptor> descriptor_ GUARDED_BY(file_mutex_);
+  RefPtr<HostDescriptor> writer_ GUARDED_BY(file_mutex_);
   RefPtr<HostDescriptor> mapped_[2] GUARDED_BY(file_mutex_);  // for reading, for writing
   uint32_t mappings_ GUARDED_BY(file_mutex_) = 0;
   uint32_t open_files_ GUARDED_BY(file_mutex_) = 0;

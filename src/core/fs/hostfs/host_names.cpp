@@ -152,6 +152,8 @@ Result<RefPtr<vfs::Inode>> HostInode::make_node(const vfs::Caller& caller, std::
   RefPtr<HostDescriptor> directory = TRY(descriptor());
   const HostName host_name(name);
   if (!host().maps_owners()) {
+    // A node of the host's own devices is nothing for a guest to make, whoever runs umk.
+    if (type == FileType::CharacterDevice || type == FileType::BlockDevice) return error(EPERM);
     TRY(host::make_node(directory->fd(), host_name.c_str(), (mode & vfs::kFileTypeMask) | permissions, device.encoded()));
     RefPtr<HostDescriptor> file =
         TRY(HostDescriptor::adopt(host().descriptors(), TRY(host::openat(directory->fd(), host_name.c_str(), kOpenName, 0)), 0));

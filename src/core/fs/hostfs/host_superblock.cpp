@@ -78,18 +78,18 @@ Result<Options> parse_options(std::string_view text) {
 
 }  // namespace
 
-HostfsType::HostfsType() : descriptors_(0) {
+Type::Type() : descriptors_(0) {
   const uint64_t limit = host::descriptor_limit() / 4;
   descriptors_.set_limit(limit < 64 ? 64 : limit > (1 << 18) ? 1 << 18 : limit);
 }
 
-Result<void> HostfsType::confine(std::string_view directory) {
+Result<void> Type::confine(std::string_view directory) {
   const String path = TRY(String::from(directory));
   top_ = TRY(HostDescriptor::adopt(descriptors_, TRY(host::openat(host::kWorkingDirectory, path.c_str(), kOpenTop, 0)), 0));
   return {};
 }
 
-Result<RefPtr<vfs::Superblock>> HostfsType::mount(const vfs::MountRequest& request) {
+Result<RefPtr<vfs::Superblock>> Type::mount(const vfs::MountRequest& request) {
   const Options options = TRY(parse_options(request.options));
   String directory = TRY(String::from(options.directory));
   const int fd = top_ ? TRY(host::open_resolved(top_->fd(), directory.c_str(), kOpenTop, host::resolve_flags::kInRoot | host::resolve_flags::kNoMagicLinks))

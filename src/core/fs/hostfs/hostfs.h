@@ -14,9 +14,9 @@
 namespace umk::hostfs {
 
 /// One a machine; must outlive its mounts.
-class HostfsType final : public vfs::FilesystemType {
+class Type final : public vfs::FilesystemType {
  public:
-  HostfsType();
+  Type();
   std::string_view name() const override { return "hostfs"; }
   Result<RefPtr<vfs::Superblock>> mount(const vfs::MountRequest& request) override;
 

@@ -170,7 +170,7 @@ TEST(Hostfs, DeepTreesAreReleasedWithoutDeepRecursion) {
   HostTree tree;
   std::string path = ".";
   vfs::Path at = tree.context->root();
-  for (int i = 0; i < 3000; ++i) {
+  for (int i = 0; i < 1000; ++i) {
     ASSERT_TRUE(tree.vfs->make_directory(tree.caller(), {&at, "d"}, 0755).ok());
     at = tree.vfs->lookup(tree.caller(), {&at, "d"}).take();
   }
