@@ -36,7 +36,7 @@ enum PriorityOf : int { kProcess = 0, kGroup = 1, kUser = 2 };
 
 /// Calls `body` for each task that (which, who) names; ESRCH when there is none. TaskList lock held.
 template <typename Body>
-Result<void> for_each_named_locked(Task& task, int which, int who, Body&& body) {
+Result<void> for_each_named_locked(Task& task, int which, int who, Body&& body) NO_THREAD_SAFETY_ANALYSIS {
   TaskList& tasks = task.kernel().tasks;
   bool found = false;
   auto visit = [&](Task& one) {

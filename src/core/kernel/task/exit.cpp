@@ -202,7 +202,8 @@ void exit_group(Task& current, int status) {
   exit_task(current, decided);
 }
 
-void reap_locked(Kernel& kernel, RefPtr<Process> zombie) {
+// The analysis cannot see that the caller's name for the lock means this one.
+void reap_locked(Kernel& kernel, RefPtr<Process> zombie) NO_THREAD_SAFETY_ANALYSIS {
   CHECK(zombie->leader, "a process is reaped once");
   if (zombie->parent) {
     static_cast<ListHook<SiblingTag>&>(*zombie).unlink();
