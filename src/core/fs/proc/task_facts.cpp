@@ -25,7 +25,7 @@ uint64_t resident_pages(mm::AddressSpace& space, uint64_t start, uint64_t end) {
   // Asking page by page about a huge reservation would take longer than the answer is worth.
   constexpr uint64_t kTooLarge = uint64_t{4} << 30;
   if (end - start > kTooLarge) return 0;
-  uint8_t states[kPagesAtOnce];
+  uint8_t states[kPagesAtOnce] = {};
   uint64_t count = 0;
   for (uint64_t address = start; address < end;) {
     const uint64_t bytes = std::min<uint64_t>(end - address, kPagesAtOnce * kPageSize);

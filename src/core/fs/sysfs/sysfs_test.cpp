@@ -1,0 +1,98 @@
+#include "core/fs/sysfs/sysfs.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+
+#include "core/fs/tmpfs/tmpfs.h"
+#include "core/kernel/device/device_registry.h"
+#include "core/kernel/task/fake_machine.h"
+#include "core/kernel/vfs/vfs.h"
+
+namespace umk::sysfs {
+namespace {
+
+class SysfsTest : public testing::Test {
+ protected:
+  SysfsTest() : tmpfs_(*machine_.kernel.cache_window, uint64_t{1} << 30), sysfs_(machine_.kernel) {
+    EXPECT_TRUE(devices_.announce({.name = "null", .type = vfs::FileType::CharacterDevice, .number = {1, 3}, .permissions = 0666}).ok());
+    EXPECT_TRUE(devices_.announce({.name = "disk/a", .type = vfs::FileType::BlockDevice, .number = {98, 16}, .permissions = 0600}).ok());
+    machine_.kernel.devices = &devices_;
+    vfs_ = vfs::Vfs::create().take();
+    EXPECT_TRUE(vfs_->register_type(tmpfs_).ok());
+    EXPECT_TRUE(vfs_->register_type(sysfs_).ok());
+    const vfs::Path root = vfs_->mount_root(*Credentials::root().take(), "tmpfs", "root", 0, "mode=0755").take();
+    fs().set_root(root);
+    fs().set_working_directory(root);
+    EXPECT_TRUE(vfs_->make_directory(me(), at("/sys"), 0755).ok());
+    EXPECT_TRUE(vfs_->mount(me(), "sysfs", at("/sys"), "sysfs", 0, "").ok());
+  }
+  ~SysfsTest() override {
+    fs().set_root({});
+    fs().set_working_directory({});
+    vfs_ = nullptr;
+  }
+
+  vfs::FsContext& fs() { return machine_.init().fs(); }
+  vfs::Caller me() { return machine_.init().caller(); }
+  static vfs::At at(std::string_view path) { return {nullptr, path}; }
+  std::string get(std::string_view path) {
+    const Result<RefPtr<vfs::OpenFile>> file = vfs_->open(me(), at(path), {0, 0, 0});
+    if (!file.ok()) return "errno " + std::to_string(file.code());
+    std::string text(4096, '\0');
+    UserOutBuffer buffer(reinterpret_cast<uint64_t>(text.data()), text.size());
+    text.resize(file.value()->read(buffer).value_or(0));
+    return text;
+  }
+  struct NameList final : vfs::DirectorySink {
+    bool emit(std::string_view name, vfs::InodeNumber, vfs::FileType, uint64_t) override { return names.insert(std::string(name)).second; }
+    std::set<std::string> names;
+  };
+  std::set<std::string> names(std::string_view path) {
+    NameList list;
+    EXPECT_TRUE(vfs_->open(me(), at(path), {0, 0, 0}).take()->list(list).ok());
+    return list.names;
+  }
+
+  fake::FakeMachine machine_;
+  device::DeviceRegistry devices_;
+  fs::TmpfsType tmpfs_;
+  Type sysfs_;
+  std::unique_ptr<vfs::Vfs> vfs_;
+};
+
+TEST_F(SysfsTest, ShowsTheProcessorsOfTheMachine) {
+  EXPECT_EQ(get("/sys/devices/system/cpu/online"), "0-1\n");
+  EXPECT_EQ(get("/sys/devices/system/cpu/possible"), "0-1\n");
+  EXPECT_EQ(get("/sys/devices/system/cpu/cpu1/topology/core_id"), "1\n");
+  EXPECT_EQ(get("/sys/devices/system/cpu/cpu1/topology/thread_siblings"), "2\n");
+  EXPECT_EQ(get("/sys/devices/system/cpu/cpu1/topology/core_siblings"), "3\n");
+  EXPECT_EQ(get("/sys/devices/system/cpu/cpu0/topology/package_cpus_list"), "0-1\n");
+  EXPECT_EQ(get("/sys/devices/system/node/node0/cpumap"), "3\n");
+  EXPECT_EQ(get("/sys/devices/system/cpu/cpu0/node0/cpulist"), "0-1\n");
+  EXPECT_FALSE(names("/sys/devices/system/cpu").contains("cpu2"));
+}
+
+TEST_F(SysfsTest, ShowsAnnouncedDevicesByClassAndNumber) {
+  EXPECT_EQ(get("/sys/class/mem/null/dev"), "1:3\n");
+  EXPECT_EQ(get("/sys/dev/char/1:3/uevent"), "MAJOR=1\nMINOR=3\nDEVNAME=null\n");
+  EXPECT_EQ(get("/sys/block/disk!a/dev"), "98:16\n");
+  EXPECT_EQ(get("/sys/dev/block/98:16/subsystem/disk!a/dev"), "98:16\n");
+}
+
+TEST_F(SysfsTest, NobodyWrites) {
+  EXPECT_EQ(vfs_->open(me(), at("/sys/devices/system/cpu/online"), {vfs::open_flags::kWriteOnly, 0, 0}).code(), EACCES);
+  EXPECT_EQ(vfs_->make_directory(me(), at("/sys/new"), 0755).code(), EPERM);
+  EXPECT_EQ(vfs_->mount(me(), "sysfs", at("/sys"), "sysfs", 0, "size=1").code(), EINVAL);
+}
+
+TEST_F(SysfsTest, HasTheUsualDirectories) {
+  const std::set<std::string> top = names("/sys");
+  for (const char* name : {"block", "bus", "class", "dev", "devices", "firmware", "fs", "kernel", "module"}) EXPECT_TRUE(top.contains(name)) << name;
+  EXPECT_EQ(names("/sys/fs/cgroup").size(), 2u);
+  EXPECT_EQ(get("/sys/kernel/mm/transparent_hugepage/enabled"), "always madvise [never]\n");
+}
+
+}  // namespace
+}  // namespace umk::sysfs
