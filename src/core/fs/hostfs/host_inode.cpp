@@ -38,8 +38,6 @@ vfs::Timestamp timestamp(const host::FileTime& time) { return {time.seconds, tim
 
 bool same_time(const host::FileTime& a, const host::FileTime& b) { return a.seconds == b.seconds && a.nanoseconds == b.nanoseconds; }
 
-bool is_older(const host::FileTime& a, const host::FileTime& b) { return a.seconds < b.seconds || (a.seconds == b.seconds && a.nanoseconds < b.nanoseconds); }
-
 bool is_settled(const host::FileTime& changed) {
   const auto now = static_cast<int64_t>(host::now_ns(host::Clock::Realtime));
   return now - (changed.seconds * 1'000'000'000 + changed.nanoseconds) > kTimestampDoubtNs;
@@ -265,8 +263,7 @@ void HostInode::absorb(const host::FileStatus& status, const OwnerRecord& record
   // Somebody on the host wrote to a program: the next one who runs it gets what it is now.
   if (has_text_copies() && contents_differ(status)) drop_text_copies();
   MutexLock lock(file_mutex_);
-  // What was asked before another change is older than what is known.
-  if (is_older(status.change_time, status_.change_time) && status_.number == status.number) return;
+  // Two who asked at the same time may store in the wrong order: the next check of the name finds another change time and mends it.
   status_ = status;
   record_ = record;
   record_is_settled_ = settled;

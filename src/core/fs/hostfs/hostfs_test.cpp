@@ -2,6 +2,7 @@
 #include <sys/mman.h>
 
 #include <random>
+#include <thread>
 
 #include "core/fs/hostfs/fake_host_tree.h"
 #include "core/kernel/guest/fake_user_memory.h"
@@ -177,6 +178,48 @@ TEST(Hostfs, DeepTreesAreReleasedWithoutDeepRecursion) {
   at = vfs::Path();
   tree.unmount();
   ASSERT_EQ(system(("rm -rf " + tree.directory + "/d").c_str()), 0);
+}
+
+TEST(Hostfs, ManyMayWorkInOneTree) {
+  HostTree tree;
+  tree.type->descriptors().set_limit(16);
+  const auto work = [&](unsigned seed) {
+    std::mt19937 random(seed);
+    const auto name = [&]() { return std::string(1, static_cast<char>('a' + random() % 3)) + "/" + static_cast<char>('a' + random() % 4); };
+    for (int step = 0; step < 1500; ++step) {
+      const std::string a = name(), b = name();
+      switch (random() % 9) {
+        case 0: tree.mkdir(a.substr(0, 1)); break;
+        case 1: tree.write(a, b); break;
+        case 2: tree.read(a); break;
+        case 3: tree.rename(a, b); break;
+        case 4: tree.unlink(a); break;
+        case 5: tree.link(a, b); break;
+        case 6: tree.chown(a, random() % 2, 0); break;
+        case 7: tree.list(a.substr(0, 1)); break;
+        default: (void)tree.stat(a).ok();
+      }
+    }
+  };
+  std::vector<std::thread> threads;
+  for (unsigned seed = 0; seed < 4; ++seed) threads.emplace_back(work, seed);
+  for (std::thread& thread : threads) thread.join();
+  // Nothing is left of it but what is there.
+  tree.unmount();
+  EXPECT_TRUE(std::filesystem::exists(tree.directory));
+}
+
+TEST(Hostfs, GivesAllDescriptorsBack) {
+  HostTree tree;
+  for (int i = 0; i < 50; ++i) {
+    tree.write("f" + std::to_string(i), "x");
+    tree.read("f" + std::to_string(i));
+  }
+  EXPECT_GT(tree.type->descriptors().open(), 20u);
+  DescriptorCache& cache = tree.type->descriptors();
+  tree.context.reset();
+  tree.vfs.reset();
+  EXPECT_EQ(cache.open(), 0u);
 }
 
 // The same operations, chosen at random, on the guest's side of one directory and directly on the host in another: same answers, same trees.
