@@ -14,8 +14,11 @@
 #include "core/kernel/mm/address_space.h"
 #include "core/kernel/mm/cache_window.h"
 #include "core/kernel/syscall/dispatch.h"
+#include "core/kernel/socket/socket_layer.h"
 #include "core/kernel/task/kernel.h"
+#include "core/kernel/task/signals.h"
 #include "core/kernel/task/vdso_source.h"
+#include "core/kernel/task/version.h"
 #include "core/kernel/tty/task_job_control.h"
 #include "core/kernel/vfs/vfs.h"
 #include "core/memory/kernel_heap.h"
@@ -36,8 +39,7 @@ struct Parts {
         rootfs(window, kernel.options.memory_bytes, "rootfs"),
         devpts(ttys),
         proc(kernel),
-        sysfs(kernel),
-        hostfs(kernel) {}
+        sysfs(kernel) {}
 
   MemoryAccount account;
   mm::CacheWindow window;
@@ -48,6 +50,7 @@ struct Parts {
   device::MemoryDevices memory_devices;
   std::unique_ptr<TtyDevices> tty_devices;
   std::unique_ptr<vfs::Vfs> vfs;
+  std::unique_ptr<socket::SocketLayer> sockets;
   std::unique_ptr<console::ConsoleDriver> console;
   std::unique_ptr<fs::TmpfsMemoryFiles> memory_files;
   std::unique_ptr<fs::DevtmpfsType> devtmpfs;
@@ -67,9 +70,10 @@ struct Parts {
 /// The console that kernel messages go to; set once, at boot.
 constinit console::ConsoleDriver* message_console = nullptr;
 constinit uint64_t boot_time_ns = 0;
+constinit LogLevel shown_level = LogLevel::Debug;
 
-void show_on_console(LogLevel, std::string_view line) {
-  if (!message_console) return;
+void show_on_console(LogLevel level, std::string_view line) {
+  if (!message_console || level > shown_level) return;
   char text[KernelLog::kMaximumLine + 32];
   BufferSink sink(text);
   const uint64_t since_boot_us = (host::now_ns(host::Clock::Boottime) - boot_time_ns) / 1000;
@@ -85,6 +89,8 @@ Result<void> make_parts(Kernel& kernel, Parts& parts) {
   parts.vfs = TRY(vfs::Vfs::create());
   vfs::Vfs& vfs = *parts.vfs;
   kernel.vfs = &vfs;
+  parts.sockets = TRY(make_unique<socket::SocketLayer>(&vfs));
+  kernel.sockets = parts.sockets.get();
   kernel.devices = &parts.devices;
   kernel.ttys = &parts.ttys;
   vfs.set_device_opener(parts.devices);
@@ -94,6 +100,7 @@ Result<void> make_parts(Kernel& kernel, Parts& parts) {
   TRY(parts.memory_devices.attach(parts.devices));
   parts.console = TRY(console::ConsoleDriver::create(parts.jobs));
   parts.ttys.set_console(0, RefPtr<tty::Tty>(parts.console->terminal()));
+  parts.ttys.set_console(1, RefPtr<tty::Tty>(parts.console->terminal()));
   parts.tty_devices = TRY(make_unique<TtyDevices>(parts.ttys, vfs));
   TRY(parts.tty_devices->attach(parts.devices));
   vfs::FilesystemType* types[] = {&parts.tmpfs, parts.devtmpfs.get(), &parts.devpts, &parts.proc, &parts.sysfs, &parts.hostfs};
@@ -142,12 +149,16 @@ Result<void> open_standard_streams(Parts& parts, const StartRequest& request, vf
   RefPtr<vfs::OpenFile> terminal;
   for (unsigned number = 0; number < 3; ++number) {
     RefPtr<vfs::OpenFile> file;
-    if (request.stream_is_pipe[number]) {
+    if (number == 2 && request.error_is_output) {
+      file = TRY(fds.get(Fd{1}));
+    } else if (request.stream_is_pipe[number]) {
       const RefPtr<vfs::Inode> inode =
           TRY(vfs::AnonymousInode::create(parts.vfs->anonymous(vfs::AnonymousKind::Pipe), static_cast<uint32_t>(vfs::FileType::Fifo) | 0600, 0, 0));
       file = TRY(parts.console->open_stream(number, inode));
     } else {
-      if (!terminal) terminal = TRY(parts.vfs->open(caller, {nullptr, "/dev/console"}, {.flags = vfs::open_flags::kReadWrite}));
+      // A command works on an ordinary terminal, with job control; init gets the console, as from Linux.
+      const std::string_view name = request.is_command ? "/dev/tty0" : "/dev/console";
+      if (!terminal) terminal = TRY(parts.vfs->open(caller, {nullptr, name}, {.flags = vfs::open_flags::kReadWrite}));
       file = terminal;
     }
     TRY(fds.add(std::move(file), false, kNoLimit));
@@ -172,8 +183,9 @@ StartOutcome start(Kernel& kernel, const StartRequest& request) {
   outcome.board->monitor_event.store(request.monitor_event);
   message_console = request.shows_kernel_log ? parts->console.get() : nullptr;
   boot_time_ns = kernel.boot_time_ns;
+  shown_level = request.shows_warnings_only ? LogLevel::Warning : LogLevel::Debug;
   install_kernel_log(kernel.kernel_log, show_on_console);
-  log(LogLevel::Notice, "umk version {} booting, {} MiB of memory, {} CPUs", UMK_VERSION, kernel.options.memory_bytes >> 20, kernel.options.cpus);
+  log(LogLevel::Notice, "{} version {} {}: {} MiB of memory, {} CPUs", version::kSystem, version::kRelease, version::kVersion, kernel.options.memory_bytes >> 20, kernel.options.cpus);
   if (request.shield_state.size() != 0) log(LogLevel::Warning, "shield: {}", request.shield_state);
   if (Result<void> rooted = make_root(*parts, request); !rooted.ok()) return fail("the root filesystem cannot be mounted", rooted.code());
 
@@ -203,6 +215,11 @@ uint32_t wait_for_end(Kernel& kernel, int* exit_code) {
   (void)kernel.vfs->sync_all();
   *exit_code = kernel.exit_code.load();
   return action;
+}
+
+void signal_first_process(Kernel& kernel, int signal) {
+  MutexLock lock(kernel.tasks.mutex);
+  if (kernel.tasks.init && kernel.tasks.init->group) send_signal_locked(*kernel.tasks.init->group, SignalInfo::from_kernel(signal));
 }
 
 }  // namespace umk::init

@@ -40,8 +40,11 @@ struct StartRequest {
 
   /// Which of the standard streams are pipes of the host rather than the console.
   bool stream_is_pipe[3] = {};
+  /// Standard output and error are one pipe (2>&1): they share one stream, so that their bytes keep their order.
+  bool error_is_output = false;
   /// Kernel messages go to the console too.
   bool shows_kernel_log = false;
+  bool shows_warnings_only = false;
   /// Why the shield is off or incomplete, for the log; empty when there is nothing to say.
   std::string_view shield_state;
 };
@@ -61,5 +64,7 @@ void run_timers(Kernel& kernel);
 void run_console(console::ConsoleDriver& console);
 /// Sleeps until the machine is to end; the action as PowerAction numbers it. Writes everything out before it returns.
 uint32_t wait_for_end(Kernel& kernel, int* exit_code);
+/// Sends a signal to process 1 and its group, as from the kernel: what umk itself was sent on the host.
+void signal_first_process(Kernel& kernel, int signal);
 
 }  // namespace umk::init

@@ -128,6 +128,12 @@ void* memchr(const void* from, int value, size_t size) {
   return nullptr;
 }
 
+size_t strnlen(const char* text, size_t limit) {
+  size_t length = 0;
+  while (length < limit && text[length] != '\0') ++length;
+  return length;
+}
+
 size_t strlen(const char* text) {
   size_t size = 0;
   while (text[size] != '\0') ++size;

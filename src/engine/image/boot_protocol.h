@@ -45,6 +45,7 @@ struct BootParameters {
   bool shield = false;
   bool quiet = false;
   bool ends_with_init = false;      // umk run
+  char command_line[2048] = {};     // /proc/cmdline
 };
 
 /// What the kernel tells the monitor; in the kernel region, read by both.
@@ -67,6 +68,7 @@ struct ImageHeader {
   void (*run_timers)();
   void (*run_console)(console::ConsoleDriver* console);
   uint32_t (*wait_for_end)(int* exit_code);
+  void (*signal_init)(int signal);
   Kernel* (*kernel)();
   MachineStatus* (*status)();
   PatchFunctions patch;

@@ -76,6 +76,7 @@ void boot_attached(void* argument) {
   options.cpus = parameters.cpus;
   options.quiet = parameters.quiet;
   options.ends_with_init = parameters.ends_with_init;
+  options.command_line = m.parameters.command_line;
   m.kernel = new (kernel_storage) Kernel(*resident, options);
   m.vessels_wanted.store(parameters.vessels_at_boot);
 }
@@ -151,6 +152,7 @@ extern const ImageHeader umk_image_header;
     .run_timers = [] { init::run_timers(*machine().kernel); },
     .run_console = [](console::ConsoleDriver* console) { init::run_console(*console); },
     .wait_for_end = [](int* exit_code) { return init::wait_for_end(*machine().kernel, exit_code); },
+    .signal_init = [](int signal) { init::signal_first_process(*machine().kernel, signal); },
     .kernel = [] { return machine().kernel; },
     .status = [] { return &machine().status; },
     .patch = {.next = next_patch_job, .read_file = read_patch_file, .announce = announce_patch, .finish = finish_patch_job},

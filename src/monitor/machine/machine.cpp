@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -64,10 +65,12 @@ Machine::Machine(const MachineOptions& options) {
   parameters.quiet = options.quiet;
   parameters.ends_with_init = options.ends_with_init;
   parameters.shield = options.shield;
+  options.command_line.copy(parameters.command_line, sizeof parameters.command_line - 1);
   examine_host(parameters);
   image_.header().boot(&parameters);
 
-  nursery_pid_ = fork();
+  // As fork(2), but with the descriptor table shared: what any process of the machine opens, all can use.
+  nursery_pid_ = static_cast<int>(syscall(SYS_clone, CLONE_FILES | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
   if (nursery_pid_ < 0) throw std::runtime_error(fmt::format("umk: cannot start a process: {}. The host limits how many there may be (ulimit -u)", std::strerror(errno)));
   if (nursery_pid_ == 0) {
     forget_thread_registrations();

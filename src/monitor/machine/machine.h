@@ -17,6 +17,7 @@ struct MachineOptions {
   bool shield = false;
   bool quiet = false;
   bool ends_with_init = false;
+  std::string command_line;
 };
 
 class Machine {

@@ -38,6 +38,12 @@ struct Usage {
 /// Bytes that task_storage() offers: the task and what a new process touches first.
 inline constexpr size_t kTaskStorageBytes = 8192;
 
+/// The vDSO that programs get: the bytes of its file (whole pages), and where in it the restorer of signal frames lies.
+struct Vdso {
+  std::span<const std::byte> contents;  // empty: there is none
+  uint64_t restorer_offset = 0;
+};
+
 class Engine {
  public:
   // --- bundles: task, kernel stack and vector save area in one piece
@@ -85,6 +91,9 @@ class Engine {
   /// Runs `work(argument)` in the address space `vessel` (an Area's owner that is not the caller's), by one of its threads or a service thread, and
   /// waits; the caller holds no lock that guests' page faults need. Runs directly when it is the caller's own. ESRCH when it is gone.
   virtual Result<void> run_in(mm::AddressSpace& space, void (*work)(void*), void* argument) = 0;
+
+  /// Made at boot; the same for all programs.
+  virtual Vdso vdso() { return {}; }
 
   // --- while it runs
   /// Makes `task` enter the kernel soon if it is in user mode; called after its interrupts were set from none to some.

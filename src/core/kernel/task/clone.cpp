@@ -38,6 +38,8 @@ struct Draft {
       MutexLock lock(kernel.tasks.mutex);
       kernel.tasks.release_id(id);
     }
+    // Process and task refer to each other.
+    if (task && task->is_leader()) task->process().leader = nullptr;
     task = nullptr;
     if (bundle) bundle->release();
   }
@@ -226,6 +228,7 @@ Result<int64_t> clone_task(Task& parent, const CloneRequest& request) {
   // The host context holds the task and its bundle from here on; both are given back in exit.
   child.add_reference();
   TaskBundle* const bundle = std::exchange(draft.bundle, nullptr);
+  draft.task = nullptr;
   if (borrows) {
     child.is_borrowing = true;
     child.address_space_ = parent.address_space_;

@@ -8,6 +8,7 @@
 #include "core/kernel/task/futex_table.h"
 #include "core/kernel/task/host_name.h"
 #include "core/kernel/task/kernel_log.h"
+#include "core/kernel/task/power_action.h"
 #include "core/kernel/task/task_list.h"
 #include "core/kernel/time/timer_queue.h"
 
@@ -48,9 +49,6 @@ struct Counters {
   std::atomic<uint64_t> unimplemented[512] = {};
   std::atomic<int64_t> tasks{0}, processes{0}, open_files{0}, inodes{0}, dentries{0}, mounts{0}, address_spaces{0}, areas{0}, kernel_stacks{0}, vessels{0};
 };
-
-/// How the machine is to end: set once, then the monitor acts.
-enum class PowerAction : uint32_t { None, Halt, PowerOff, Restart };
 
 class Kernel {
  public:

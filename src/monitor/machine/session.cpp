@@ -1,0 +1,214 @@
+#include "monitor/machine/session.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+
+#include "core/kernel/task/power_action.h"
+#include "monitor/machine/host_facts.h"
+#include "monitor/machine/root_archive.h"
+
+namespace umk::monitor {
+
+namespace {
+
+uint64_t host_memory() {
+  struct sysinfo info {};
+  sysinfo(&info);
+  return static_cast<uint64_t>(info.totalram) * info.mem_unit;
+}
+
+bool has_variable(const std::vector<std::string>& environment, std::string_view name) {
+  for (const std::string& variable : environment)
+    if (variable.size() > name.size() && variable.compare(0, name.size(), name) == 0 && variable[name.size()] == '=') return true;
+  return false;
+}
+
+void set_default(std::vector<std::string>& environment, const char* name, const std::string& value) {
+  if (!has_variable(environment, name)) environment.push_back(fmt::format("{}={}", name, value));
+}
+
+std::vector<std::string_view> views_of(const std::vector<std::string>& texts) { return {texts.begin(), texts.end()}; }
+
+}  // namespace
+
+Session::Session(const Configuration& configuration) : configuration_(configuration) {}
+
+void Session::choose_streams() {
+  const ChannelPair& channel = configuration_.console;
+  console_input_ = channel.input.kind == ChannelEnd::Kind::Descriptor ? channel.input.descriptor : -1;
+  console_output_ = channel.output.kind == ChannelEnd::Kind::Descriptor ? channel.output.descriptor : -1;
+  if (!is_run()) return;
+  // A command gets the caller's streams: those that are terminals are the console, the others are pipes of their own.
+  for (int number = 0; number < 3; ++number) stream_is_pipe_[number] = isatty(number) == 0;
+  console_input_ = stream_is_pipe_[0] ? -1 : 0;
+  console_output_ = !stream_is_pipe_[1] ? 1 : !stream_is_pipe_[2] ? 2 : !stream_is_pipe_[0] ? 0 : -1;
+}
+
+bool Session::error_is_output() const { return stream_is_pipe_[1] && stream_is_pipe_[2] && are_same_file(1, 2); }
+
+void Session::open_terminal() {
+  if (console_input_ >= 0) terminal_ = HostTerminal::open(console_input_);
+}
+
+void Session::watch_signals() {
+  for (const int signal : {SIGTERM, SIGINT, SIGQUIT, SIGHUP}) {
+    loop_.watch_signal(signal, [this, signal](const signalfd_siginfo&) {
+      // A command is told and decides; a machine stops at once, as UML does.
+      if (is_run() && !has_ended_.load()) {
+        struct Call {
+          const engine::ImageHeader& image;
+          int signal;
+        } call{machine_->image(), signal};
+        machine_->run_attached([](void* argument) { static_cast<Call*>(argument)->image.signal_init(static_cast<Call*>(argument)->signal); }, &call);
+      } else if (signal != SIGHUP) {
+        stopped_by_signal_ = signal;
+        loop_.stop();
+      }
+    });
+  }
+  loop_.watch_signal(SIGCHLD, [this](const signalfd_siginfo&) {
+    if (const auto loss = machine_->reap_children(); loss && loss_.empty()) {
+      loss_ = *loss;
+      loop_.stop();
+    }
+  });
+}
+
+init::StartRequest Session::make_request(Texts& texts) {
+  init::StartRequest request;
+  request.monitor_event = loop_.wake_fd();
+  if (configuration_.root_type.empty()) {
+    texts.archive = embedded_root_archive();
+    request.root_archive = texts.archive;
+  }
+  request.root_type = configuration_.root_type;
+  request.root_source = configuration_.root.empty() ? std::string_view("none") : std::string_view(configuration_.root);
+  request.root_flags = configuration_.root_flags;
+  request.root_read_only = configuration_.root_is_read_only.value_or(false);
+  request.host_name = configuration_.name.empty() ? std::string_view("umk") : std::string_view(configuration_.name);
+  for (unsigned number = 0; number < 3; ++number) request.stream_is_pipe[number] = stream_is_pipe_[number];
+  request.error_is_output = error_is_output();
+  const char* terminal_type = std::getenv("TERM");
+  if (is_run()) {
+    texts.environment = configuration_.run.environment;
+    set_default(texts.environment, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    set_default(texts.environment, "HOME", "/root");
+    set_default(texts.environment, "TERM", terminal_type ? terminal_type : "dumb");
+    texts.argument_views = views_of(configuration_.run.command);
+    request.program = texts.argument_views.front();
+    request.arguments = std::span<const std::string_view>(texts.argument_views).subspan(1);
+    request.is_command = true;
+    request.mounts_system_filesystems = true;
+    request.working_directory = configuration_.run.working_directory;
+    request.shows_kernel_log = configuration_.debug;
+  } else {
+    texts.environment = configuration_.init_environment;
+    set_default(texts.environment, "HOME", "/");
+    set_default(texts.environment, "TERM", terminal_type ? terminal_type : "linux");
+    texts.argument_views = views_of(configuration_.init_arguments);
+    request.program = configuration_.init;
+    request.arguments = texts.argument_views;
+    request.shows_kernel_log = true;
+    request.shows_warnings_only = configuration_.quiet;
+  }
+  texts.environment_views = views_of(texts.environment);
+  request.environment = texts.environment_views;
+  if (configuration_.shield != Configuration::Shield::Off) {
+    const char* obstacle = shield_obstacle();
+    texts.shield_state = *obstacle ? fmt::format("off, since {}: guest programs are not walled off from the kernel in their process", obstacle)
+                                   : "off: it is not complete in this version; guest programs are not walled off from the kernel in their process";
+    request.shield_state = texts.shield_state;
+  }
+  return request;
+}
+
+void Session::start_kernel_threads() {
+  // Each of them sleeps until the machine ends; the process's end ends them.
+  machine_->start_kernel_thread("umk-timers", [](void* image) { static_cast<const engine::ImageHeader*>(image)->run_timers(); },
+                                const_cast<engine::ImageHeader*>(&machine_->image()));
+  struct ConsoleThread {
+    const engine::ImageHeader& image;
+    console::ConsoleDriver* driver;
+  };
+  static ConsoleThread console{machine_->image(), started_.console};
+  machine_->start_kernel_thread("umk-console", [](void*) { console.image.run_console(console.driver); }, nullptr);
+  patcher_ = std::make_unique<PatchWorker>(machine_->image());
+  machine_->start_kernel_thread("umk-patcher", [](void* worker) { static_cast<PatchWorker*>(worker)->run(); }, patcher_.get());
+  machine_->start_kernel_thread("umk-end", [](void* self) {
+    auto& session = *static_cast<Session*>(self);
+    session.power_action_ = session.machine_->image().wait_for_end(&session.exit_code_);
+    session.has_ended_.store(true);
+    const uint64_t one = 1;
+    (void)!write(session.loop_.wake_fd(), &one, sizeof one);
+  }, this);
+}
+
+void Session::connect(console::ConsoleBoard& board) {
+  pump_ = std::make_unique<ConsolePump>(loop_, board);
+  if (terminal_) {
+    pump_->connect_terminal(*terminal_, console_output_);
+  } else {
+    pump_->connect_console(console_input_, console_output_);
+  }
+  for (unsigned number = 0; number < 3; ++number)
+    if (stream_is_pipe_[number] && !(number == 2 && error_is_output())) pump_->connect_stream(number, static_cast<int>(number));
+  if (is_run()) pump_->connect_messages(STDERR_FILENO);
+}
+
+void Session::serve() {
+  auto look = [this] {
+    pump_->serve();
+    if (has_ended_.load() || machine_->has_panicked()) loop_.stop();
+  };
+  loop_.on_wake(look);
+  loop_.watch(machine_->wake_fd(), EPOLLIN, [look](uint32_t) { look(); });
+  pump_->serve();
+  loop_.run();
+  // What the guest has written is shown before umk ends, at the reader's pace for a command, for a while otherwise.
+  constexpr int kPatienceMs = 2000;
+  pump_->drain(is_run() && stopped_by_signal_ == 0 && !machine_->has_panicked() ? -1 : kPatienceMs);
+}
+
+int Session::status_of_end() const {
+  constexpr int kAbort = 128 + SIGABRT;
+  if (machine_->has_panicked() || !loss_.empty()) return kAbort;
+  if (stopped_by_signal_ != 0) return 1;
+  if (power_action_ == static_cast<uint32_t>(PowerAction::Restart)) return configuration_.exits_on_reboot ? 0 : kRestart;
+  if (is_run()) return (exit_code_ & 0x7f) ? 128 + (exit_code_ & 0x7f) : (exit_code_ >> 8) & 0xff;
+  return (exit_code_ >> 8) & 0xff;
+}
+
+int Session::run() {
+  for (const std::string& note : configuration_.notes) fmt::print(stderr, "umk: {}\n", note);
+  choose_streams();
+  open_terminal();
+  watch_signals();
+  MachineOptions options;
+  options.memory_bytes = configuration_.memory_bytes ? configuration_.memory_bytes : host_memory();
+  options.cpus = configuration_.cpus ? configuration_.cpus : static_cast<unsigned>(sysconf(_SC_NPROCESSORS_ONLN));
+  options.quiet = configuration_.quiet;
+  options.ends_with_init = is_run();
+  options.command_line = configuration_.kernel_command_line;
+  machine_ = std::make_unique<Machine>(options);
+
+  Texts texts;
+  started_ = machine_->start(make_request(texts));
+  if (started_.problem) throw std::runtime_error(fmt::format("umk: {}: {}", started_.problem, std::strerror(started_.error)));
+  connect(*started_.board);
+  start_kernel_threads();
+  serve();
+  if (terminal_) terminal_->restore();
+  if (!loss_.empty()) fmt::print(stderr, "umk: the machine is lost: {}\n", loss_);
+  const int status = status_of_end();
+  machine_->stop();
+  return status;
+}
+
+}  // namespace umk::monitor

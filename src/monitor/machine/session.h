@@ -1,0 +1,66 @@
+// Session: a machine from start to end, with its terminal, its event loop and its kernel threads.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "monitor/channels/console_pump.h"
+#include "monitor/channels/host_terminal.h"
+#include "monitor/configuration.h"
+#include "monitor/event_loop.h"
+#include "monitor/machine/machine.h"
+#include "monitor/machine/patch_worker.h"
+
+namespace umk::monitor {
+
+class Session {
+ public:
+  /// run() asks for another boot by this status.
+  static constexpr int kRestart = -1;
+
+  explicit Session(const Configuration& configuration);
+
+  /// Boots, serves, and returns umk's exit status. Throws std::runtime_error with a message for people when the machine cannot start.
+  int run();
+
+ private:
+  /// Everything that a StartRequest points to.
+  struct Texts {
+    std::vector<std::byte> archive;
+    std::vector<std::string> environment;
+    std::vector<std::string_view> argument_views, environment_views;
+    std::string shield_state;
+  };
+
+  bool is_run() const { return configuration_.action == Configuration::Action::Run; }
+  void choose_streams();
+  bool error_is_output() const;
+  void open_terminal();
+  void watch_signals();
+  init::StartRequest make_request(Texts& texts);
+  void start_kernel_threads();
+  void connect(console::ConsoleBoard& board);
+  void serve();
+  int status_of_end() const;
+
+  const Configuration& configuration_;
+  EventLoop loop_;
+  std::unique_ptr<HostTerminal> terminal_;
+  std::unique_ptr<Machine> machine_;
+  std::unique_ptr<PatchWorker> patcher_;
+  std::unique_ptr<ConsolePump> pump_;
+  init::StartOutcome started_;
+  bool stream_is_pipe_[3] = {};
+  int console_input_ = -1, console_output_ = -1;
+
+  // Set by the kernel thread that waits for the end, or by a signal.
+  std::atomic<bool> has_ended_{false};
+  uint32_t power_action_ = 0;
+  int exit_code_ = 0;
+  int stopped_by_signal_ = 0;
+  std::string loss_;
+};
+
+}  // namespace umk::monitor
