@@ -1,0 +1,389 @@
+"""Console tests: umk on a real pseudo-terminal, and `umk run` on pipes."""
+
+import fcntl
+import hashlib
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+import termios
+import time
+
+import harness
+
+PROMPT = rb"[#$] (?:\x1b\[[0-9;?]*[a-zA-Z])*$"
+
+
+class Terminal:
+    """umk on a pseudo-terminal of its own. Closing it kills what is left."""
+
+    def __init__(self, command, env=None, size=(24, 80)):
+        self.seen = b""
+        self.before = set(harness.children())
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            try:
+                os.execvpe(command[0], command, dict(os.environ, TERM="dumb", **(env or {})))
+            finally:
+                os._exit(127)
+        self.resize(*size)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass
+        os.close(self.fd)
+        harness.reap_leftovers(self.before, 2.0)
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def read(self, seconds):
+        ready, _, _ = select.select([self.fd], [], [], seconds)
+        if not ready:
+            return False
+        try:
+            data = os.read(self.fd, 65536)
+        except OSError:
+            return False
+        self.seen += data
+        return bool(data)
+
+    def expect(self, pattern, seconds=10):
+        """Waits for the pattern, and returns and forgets all up to its end."""
+        if isinstance(pattern, str):
+            pattern = pattern.encode()
+        deadline = time.monotonic() + seconds
+        while True:
+            match = re.search(pattern, self.seen, re.DOTALL)
+            if match:
+                text = self.seen[:match.end()]
+                self.seen = self.seen[match.end():]
+                return text.decode(errors="replace")
+            if time.monotonic() > deadline or not self.read(max(0.01, deadline - time.monotonic())):
+                raise AssertionError(f"waited for {pattern!r}, saw {self.seen[-300:]!r}")
+
+    def command(self, text, seconds=10):
+        """Types a command line, and returns what it prints up to the next prompt."""
+        self.type(text + "\n")
+        out = self.expect(PROMPT, seconds)
+        lines = out.replace("\r", "").split("\n")
+        return "\n".join(lines[1:-1])
+
+    def end(self, seconds=10):
+        """The exit status, as a shell tells it."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.read(0.05)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                code = os.waitstatus_to_exitcode(status)
+                left = harness.reap_leftovers(self.before, 1.0)
+                assert not left, "left behind: " + ", ".join(left)
+                return code if code >= 0 else 128 - code
+        raise AssertionError(f"umk does not end; saw {self.seen[-300:]!r}")
+
+
+def equal(got, expected, what=""):
+    assert got == expected, f"{what}: got {got!r}, expected {expected!r}"
+
+
+def boots_to_a_prompt():
+    with Terminal([harness.UMK]) as t:
+        t.expect(PROMPT, 20)
+        equal(t.command("echo hello $((6 * 7))"), "hello 42", "echo")
+        equal(t.command("cat /proc/version | cut -c1-5"), "Linux", "version")
+        t.command("ls /; ps; mount; free; df")
+        t.type("poweroff -f\n")
+        equal(t.end(), 0, "status of power off")
+
+
+def end_of(command, expected):
+    def test():
+        with Terminal([harness.UMK]) as t:
+            t.expect(PROMPT, 20)
+            t.type(command + "\n")
+            equal(t.end(), expected, f"status after {command}")
+    return test
+
+
+def restarts_in_place():
+    with Terminal([harness.UMK]) as t:
+        t.expect(PROMPT, 20)
+        t.command("touch /root/here")
+        t.type("reboot -f\n")
+        t.expect(PROMPT, 20)
+        equal(t.command("ls /root"), "", "a fresh root")
+        t.type("poweroff -f\n")
+        equal(t.end(), 0, "status")
+
+
+def panic_is_not_zero():
+    with Terminal([harness.UMK, "init=/bin/false"]) as t:
+        code = t.end(20)
+        assert code != 0, "init ended, and umk ends with 0"
+
+
+def typing_and_signals():
+    with Terminal([harness.UMK]) as t:
+        t.expect(PROMPT, 20)
+        t.type("sleep 100\n")
+        time.sleep(0.5)
+        t.type("\x03")
+        t.expect(PROMPT, 5)
+        equal(t.command("echo $?"), "130", "status after ^C")
+        t.type("cat\n")
+        time.sleep(0.3)
+        t.type("echoed\n")
+        t.expect("echoed\r\nechoed", 5)
+        t.type("\x04")
+        t.expect(PROMPT, 5)
+        t.type("sleep 100\n")
+        time.sleep(0.5)
+        t.type("\x1a")
+        t.expect("Stopped", 5)
+        t.expect(PROMPT, 5)
+        assert "sleep 100" in t.command("jobs"), "jobs names the stopped one"
+        t.type("fg\n")
+        time.sleep(0.5)
+        t.type("\x03")
+        t.expect(PROMPT, 5)
+        equal(t.command("jobs"), "", "no jobs")
+        t.command("sleep 100 &")
+        assert "Running" in t.command("jobs") or "sleep" in t.command("jobs")
+        t.command("kill %1; wait")
+        t.type("cat\n")
+        time.sleep(0.3)
+        t.type("erasX\x7fe\n")
+        t.expect("erase\r\n", 5)
+        t.type("\x1c")
+        t.expect(PROMPT, 5)
+        equal(t.command("echo $?"), "131", "status after ^\\")
+
+
+def control_d_ends_the_shell():
+    with Terminal([harness.UMK]) as t:
+        t.expect(PROMPT, 20)
+        t.type("\x04")
+        equal(t.end(), 0, "status")
+
+
+def window_size():
+    with Terminal([harness.UMK], size=(30, 90)) as t:
+        t.expect(PROMPT, 20)
+        equal(t.command("stty size"), "30 90", "size")
+        t.command("trap 'echo resized' WINCH")
+        t.resize(50, 120)
+        time.sleep(0.3)
+        out = t.command("stty size")
+        assert "50 120" in out, f"size after resize: {out!r}"
+        t.command("true")
+
+
+def terminal_is_restored():
+    # A shell outside keeps the terminal: its settings before and after a guest must be equal, however the guest ends.
+    for ending in ("poweroff -f\n", None):
+        with Terminal(["/bin/sh", "-c", f"stty -a >/tmp/umk-test-stty1; {harness.UMK}; stty -a >/tmp/umk-test-stty2; echo DONE"]) as t:
+            t.expect(PROMPT, 20)
+            if ending:
+                t.type(ending)
+            else:
+                for pid in subprocess.run(["pgrep", "-P", str(t.pid), "-f", harness.UMK], capture_output=True, text=True).stdout.split():
+                    os.kill(int(pid), signal.SIGTERM)
+            t.expect("DONE", 10)
+            with open("/tmp/umk-test-stty1") as a, open("/tmp/umk-test-stty2") as b:
+                equal(a.read(), b.read(), "stty -a")
+
+
+def run_on_a_terminal():
+    with Terminal([harness.UMK, "run", "--", "sh", "-c", "tty >/dev/null && echo a terminal; stty size; exit 5"], size=(33, 77)) as t:
+        t.expect("a terminal\r\n33 77", 20)
+        equal(t.end(), 5, "status")
+
+
+def kill_of_the_monitor():
+    with Terminal([harness.UMK]) as t:
+        t.expect(PROMPT, 20)
+        t.command("sleep 1000 & sleep 1000 &")
+        os.kill(t.pid, signal.SIGKILL)
+        os.waitpid(t.pid, 0)
+        left = harness.reap_leftovers(t.before, 2.0)
+        assert not left, "left behind: " + ", ".join(left)
+
+
+def run_status(script, expected, **how):
+    def test():
+        outcome = harness.run_guest(["sh", "-c", script], root=None, limit=20, **how)
+        assert not outcome.timed_out, "stopped at its time limit"
+        equal(outcome.status, expected, script)
+        assert not outcome.leftovers, "left behind: " + ", ".join(outcome.leftovers)
+    return test
+
+
+def unknown_command():
+    outcome = harness.run_guest(["no-such-command"], root=None, limit=20)
+    equal(outcome.status, 127, "status")
+    assert b"no-such-command" in outcome.error, f"message {outcome.error!r}"
+
+
+def pipes_and_end_of_file():
+    data = b"line one\nline two\n\x00\xff binary"
+    outcome = harness.run_guest(["cat"], root=None, limit=20, stdin=data)
+    equal(outcome.output, data, "cat")
+    equal(outcome.status, 0, "status")
+    outcome = harness.run_guest(["sh", "-c", "echo out; echo err >&2"], root=None, limit=20)
+    equal(outcome.output, b"out\n", "standard output")
+    assert b"err\n" in outcome.error, f"standard error {outcome.error!r}"
+
+
+def large_output_through_a_pipe():
+    size = 64 << 20
+    script = f"seq 1 12000000 | head -c {size}"
+    expected = hashlib.sha256()
+    with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE) as child:
+        while block := child.stdout.read(1 << 20):
+            expected.update(block)
+    got = hashlib.sha256()
+    count = 0
+    with subprocess.Popen(harness.guest_command(["sh", "-c", script], root=None), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as child:
+        deadline = time.monotonic() + 60
+        while block := child.stdout.read(65536):
+            got.update(block)
+            count += len(block)
+            if time.monotonic() > deadline:
+                child.kill()
+                raise AssertionError(f"too slow: {count} bytes in a minute")
+    equal(count, size, "bytes")
+    equal(got.hexdigest(), expected.hexdigest(), "content")
+
+
+def large_input_through_a_pipe():
+    data = os.urandom(1 << 20) * 16
+    with subprocess.Popen(harness.guest_command(["md5sum"], root=None), stdout=subprocess.PIPE, stdin=subprocess.PIPE) as child:
+        out, _ = child.communicate(data, timeout=60)
+    equal(out.split()[0].decode(), hashlib.md5(data).hexdigest(), "sum")
+
+
+def wrong_switches():
+    for words, name in ((["mem=banana"], "mem"), (["ncpus=0"], "ncpus"), (["shield=maybe"], "shield"), (["rootfstyp=hostfs"], "rootfstyp"),
+                        (["run", "--mem", "banana", "--", "true"], "mem"), (["run", "--nonsense", "--", "true"], "nonsense"),
+                        (["root=/dev/nothing"], "root")):
+        outcome = harness.run([harness.UMK] + words, limit=20)
+        assert not outcome.timed_out, f"{words} hangs"
+        assert outcome.status != 0, f"{words} is taken"
+        assert name.encode() in outcome.error + outcome.output, f"the message about {words} does not name it: {outcome.error[-200:]!r}"
+
+
+def help_and_version():
+    for switch in ("--help", "--version", "--showconfig"):
+        outcome = harness.run([harness.UMK, switch], limit=10)
+        equal(outcome.status, 0, switch)
+        assert outcome.output, f"{switch} prints nothing"
+
+
+def environment_and_directory():
+    outcome = harness.run_guest(["sh", "-c", "echo $UMK_X; pwd"], root=None, limit=20, switches=["--env", "UMK_X=a b", "--workdir", "/tmp"])
+    equal(outcome.output, b"a b\n/tmp\n", "output")
+
+
+def read_only_root():
+    with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
+        outcome = harness.run_guest(["sh", "-c", f"echo x >{folder}/f; test -e {folder}/f; echo $?"], limit=20, switches=["--ro"])
+        equal(outcome.output, b"1\n", "output")
+        equal(os.listdir(folder), [], "files")
+        outcome = harness.run_guest(["sh", "-c", f"echo x >{folder}/f"], limit=20)
+        equal(os.listdir(folder), ["f"], "files")
+
+
+def memory_limit():
+    outcome = harness.run_guest(["python3", "-c", "x = bytearray(400 << 20); print(len(x))"], limit=60, switches=["--mem", "128M"])
+    assert outcome.status != 0, "400 MiB fitted into 128"
+    outcome = harness.run_guest(["python3", "-c", "x = bytearray(40 << 20); print(len(x))"], limit=60, switches=["--mem", "256M"])
+    equal(outcome.status, 0, "40 MiB in 256")
+
+
+def as_an_ordinary_user():
+    if os.geteuid() != 0:
+        return
+    with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
+        os.chmod(folder, 0o755)
+        program = os.path.join(folder, "umk")
+        shutil.copy(harness.UMK, program)
+        as_nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "env", "HOME=/nonexistent", program]
+        outcome = harness.run(as_nobody + ["run", "--", "sh", "-c", "id -u; echo works; exit 4"], limit=30, cwd="/")
+        equal((outcome.status, outcome.output), (4, b"0\nworks\n"), f"embedded root ({outcome.error[-200:]!r})")
+        outcome = harness.run(as_nobody + ["run", "--root", "/", "--", "/bin/bash", "-c", "ls / >/dev/null && echo $((1 + 1)); exit 3"], limit=30, cwd="/")
+        equal((outcome.status, outcome.output), (3, b"2\n"), f"host root ({outcome.error[-200:]!r})")
+        equal(harness.children(), [], "children")
+
+
+def uml_form():
+    outcome = harness.run([harness.UMK, "quiet", "init=/bin/sh", "UMK_VAR=value", "--", "-c", "echo $UMK_VAR $0 $1; poweroff -f", "zero", "one"], limit=20)
+    assert b"value zero one" in outcome.output + outcome.error, f"saw {outcome.output[-300:]!r} {outcome.error[-300:]!r}"
+    equal(outcome.status, 0, "status")
+
+
+TESTS = {
+    "help_and_version": help_and_version,
+    "exit_status": run_status("exit 7", 7),
+    "exit_status_zero": run_status("true", 0),
+    "killed_by_a_signal": run_status("kill -9 $$", 137),
+    "terminated": run_status("kill -TERM $$", 143),
+    "background_processes_end_with_the_command": run_status("sleep 1000 & exit 2", 2),
+    "standard_input_of_nothing": run_status("cat; exit 1", 1),
+    "unknown_command": unknown_command,
+    "pipes_and_end_of_file": pipes_and_end_of_file,
+    "large_output_through_a_pipe": large_output_through_a_pipe,
+    "large_input_through_a_pipe": large_input_through_a_pipe,
+    "wrong_switches": wrong_switches,
+    "environment_and_directory": environment_and_directory,
+    "read_only_root": read_only_root,
+    "memory_limit": memory_limit,
+    "as_an_ordinary_user": as_an_ordinary_user,
+    "boots_to_a_prompt": boots_to_a_prompt,
+    "halt": end_of("halt -f", 0),
+    "power_off": end_of("poweroff -f", 0),
+    "leaving_the_shell": end_of("exit", 0),
+    "restarts_in_place": restarts_in_place,
+    "panic_is_not_zero": panic_is_not_zero,
+    "uml_form": uml_form,
+    "typing_and_signals": typing_and_signals,
+    "control_d_ends_the_shell": control_d_ends_the_shell,
+    "window_size": window_size,
+    "terminal_is_restored": terminal_is_restored,
+    "run_on_a_terminal": run_on_a_terminal,
+    "kill_of_the_monitor": kill_of_the_monitor,
+}
+
+
+def run_all(report, wanted, long):  # pylint: disable=unused-argument
+    for name, test in TESTS.items():
+        title = "boot/" + name
+        if not wanted(title):
+            continue
+        start = time.monotonic()
+        marks = harness.traces()
+        before = set(harness.children())
+        problems = []
+        try:
+            test()
+        except AssertionError as problem:
+            problems.append(str(problem))
+        except Exception as problem:  # a broken test is a failed one, and the others still run
+            problems.append(f"{type(problem).__name__}: {problem}")
+        problems += harness.reap_leftovers(before, 0.5)
+        problems += [f"left behind: {trace}" for trace in sorted(harness.traces() - marks)]
+        report.add(title, problems, seconds=time.monotonic() - start)

@@ -1,0 +1,171 @@
+"""Runs the guest programs natively and in the guest, and compares what they print, case by case.
+
+expectations/PROGRAM.txt says where the two may differ. After a comment with the reason, a line is
+
+    CASE | TEXT     lines of the case that start with TEXT are not compared, on both sides; `*` means the whole case
+    enosys CASE     the case may see ENOSYS natively
+
+recorded/PROGRAM.txt is the output of a native run as root. It stands in where the tests run as another user, since guests run as
+root; `tests/run --record` writes it.
+"""
+
+import os
+import re
+import tempfile
+
+import harness
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# Also run on a tmpfs: what they test is the work of a file system.
+ON_TMPFS = ["files_open", "files_at", "files_data", "directories", "permissions", "xattrs", "locks", "memory_files", "inotify"]
+
+
+def program_names():
+    names = []
+    for name in sorted(os.listdir(HERE)):
+        stem, extension = os.path.splitext(name)
+        if extension == ".cpp":
+            names += ["elf_dynamic", "elf_static", "elf_static_pie", "elf_non_pie"] if stem == "elf_kind" else [stem]
+    return names
+
+
+def scripts():
+    folder = os.path.join(HERE, "scripts")
+    return sorted(name for name in os.listdir(folder) if name.endswith((".sh", ".py")))
+
+
+def expectations(name):
+    ignored = []
+    enosys = set()
+    path = os.path.join(HERE, "expectations", name + ".txt")
+    if os.path.exists(path):
+        with open(path) as file:
+            for line in file:
+                line = line.rstrip("\n")
+                if not line.strip() or line.startswith("#"):
+                    continue
+                if line.startswith("enosys "):
+                    enosys.add(line.split()[1])
+                else:
+                    case, text = line.split(" | ", 1)
+                    ignored.append((case, text))
+    return ignored, enosys
+
+
+def split(output):
+    """The output as {case: [line]}; a script without cases is one case."""
+    cases = {"": []}
+    current = ""
+    for line in output.decode(errors="backslashreplace").splitlines():
+        match = re.match(r"== (\w+)$", line)
+        if match:
+            current = match.group(1)
+            cases[current] = []
+        else:
+            cases[current].append(line)
+    if len(cases) > 1 and not cases[""]:
+        del cases[""]
+    return cases
+
+
+def visible(lines, case, ignored):
+    prefixes = [text for name, text in ignored if name == case]
+    return [line for line in lines if not any(line.startswith(prefix) for prefix in prefixes)]
+
+
+def native_output(name, command, on_tmpfs, record):
+    recorded = os.path.join(HERE, "recorded", name + ("@tmpfs" if on_tmpfs else "") + ".txt")
+    if os.geteuid() != 0 and os.path.exists(recorded):
+        with open(recorded, "rb") as file:
+            return harness.Outcome(file.read(), b"", 0, 0)
+    with tempfile.TemporaryDirectory(prefix="umk-test-", dir="/dev/shm" if on_tmpfs else None) as folder:
+        os.chmod(folder, 0o755)
+        outcome = harness.run(command, cwd=folder, limit=120)
+        harness.remove_tree(folder)
+        os.makedirs(folder, exist_ok=True)
+    if record and not outcome.timed_out:
+        os.makedirs(os.path.dirname(recorded), exist_ok=True)
+        with open(recorded, "wb") as file:
+            file.write(outcome.output)
+    return outcome
+
+
+def guest_output(command, on_tmpfs):
+    with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
+        os.chmod(folder, 0o755)
+        if on_tmpfs:
+            words = ["sh", "-c", 'mount -t tmpfs none . && cd "$PWD" && exec "$@"', "sh"] + command
+        else:
+            words = command
+        outcome = harness.run_guest(words, workdir=folder, limit=120)
+        harness.remove_tree(folder)
+        os.makedirs(folder, exist_ok=True)
+    return outcome
+
+
+def run_one(report, name, command, on_tmpfs, record, native_only):
+    title = "conformance/" + name + ("@tmpfs" if on_tmpfs else "")
+    ignored, enosys = expectations(os.path.splitext(name)[0])
+    native = native_output(name, command, on_tmpfs, record)
+    problems = []
+    if native.timed_out:
+        problems.append("the native run was stopped at its time limit")
+    native_cases = split(native.output)
+    bad = set()
+    for case, lines in native_cases.items():
+        for line in lines:
+            if ("ENOSYS" in line or "CANNOT" in line) and case not in enosys:
+                bad.add(case)
+                problems.append(f"native, {case}: {line}")
+            if line in ("end: killed by ALRM", "end: exit 94"):
+                bad.add(case)
+                problems.append(f"native, {case}: {line}")
+    if native_only:
+        report.add(title, problems, len(native_cases), len(bad) or bool(problems), native.seconds)
+        return
+
+    guest = guest_output(command, on_tmpfs)
+    guest_cases = split(guest.output)
+    if guest.timed_out:
+        problems.append(f"the guest was stopped at its time limit after {guest.seconds:.0f} s")
+    if guest.status != native.status:
+        problems.append(f"exit status {guest.status}, natively {native.status}")
+    if guest.leftovers:
+        problems.append("left behind: " + ", ".join(guest.leftovers))
+    if guest.error != native.error and (guest.timed_out or guest.status != native.status):
+        problems += harness.tail(guest.error)
+    elsewhere = bool(problems)
+    for case, lines in native_cases.items():
+        if (case, "*") in ignored:
+            continue
+        expected = visible(lines, case, ignored)
+        if case not in guest_cases:
+            bad.add(case)
+            continue
+        got = visible(guest_cases[case], case, ignored)
+        if got != expected:
+            bad.add(case)
+            problems.append(f"{case}:\n{harness.differences(expected, got)}")
+    missing = [case for case in native_cases if case not in guest_cases]
+    if missing:
+        problems.append("missing in the guest: " + " ".join(missing))
+    count = len(bad) or (1 if elsewhere else 0)
+    report.add(title, problems, len(native_cases), count, guest.seconds)
+
+
+def run_all(report, wanted, record=False, native_only=False):
+    for name in program_names():
+        command = [os.path.join(harness.PROGRAMS, "conformance", name)]
+        for on_tmpfs in (False, True) if name in ON_TMPFS else (False,):
+            title = "conformance/" + name + ("@tmpfs" if on_tmpfs else "")
+            if not wanted(title):
+                continue
+            if not os.path.exists(command[0]):
+                report.add(title, [f"{command[0]} was not built"])
+                continue
+            run_one(report, name, command, on_tmpfs, record, native_only)
+    for name in scripts():
+        if wanted("conformance/" + name):
+            interpreter = "python3" if name.endswith(".py") else "sh"
+            path = "/usr/bin/python3" if interpreter == "python3" else "/bin/sh"
+            run_one(report, name, [path, os.path.join(HERE, "scripts", name)], False, record, native_only)

@@ -1,0 +1,193 @@
+"""What the guest tests share: running a program natively or in a guest, time limits, leftovers, comparing, counting."""
+
+import ctypes
+import difflib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+UMK = os.environ.get("UMK", os.path.join(SOURCE, "build/umk"))
+PROGRAMS = os.environ.get("UMK_TEST_PROGRAMS", os.path.join(SOURCE, "build/release/tests"))
+PR_SET_CHILD_SUBREAPER = 36
+
+
+class Outcome:
+    """How a command ended: standard output and error as bytes, and the status as a shell tells it (128 + signal)."""
+
+    def __init__(self, output, error, status, seconds, timed_out=False, leftovers=()):
+        self.output = output
+        self.error = error
+        self.status = status
+        self.seconds = seconds
+        self.timed_out = timed_out
+        self.leftovers = list(leftovers)
+
+
+def become_subreaper():
+    """Orphans of what we start become our children, so that none can stay unseen."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def children():
+    found = []
+    for name in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{name}/children") as file:
+                found += [int(word) for word in file.read().split()]
+        except OSError:
+            pass
+    return found
+
+
+def describe(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            text = file.read()
+        state = text[text.rindex(")") + 2]
+        name = text[text.index("(") + 1:text.rindex(")")]
+    except OSError:
+        return None
+    return None if state in "ZX" else f"process {pid} ({name}, state {state})"
+
+
+def reap_leftovers(known=(), patience=1.0):
+    """Names and kills the processes that still run under us, apart from `known`."""
+    deadline = time.monotonic() + patience
+    while True:
+        running = []
+        for pid in children():
+            if pid in known:
+                continue
+            text = describe(pid)
+            if text is not None:
+                running.append((pid, text))
+            try:
+                os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                pass
+        if not running or time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    for pid, _ in running:
+        try:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass
+    return [text for _, text in running]
+
+
+def traces():
+    """Files and sockets that umk may leave: its names in the places for such things."""
+    found = set()
+    for folder in {"/tmp", "/dev/shm", "/run", os.environ.get("XDG_RUNTIME_DIR", "/run")}:
+        try:
+            found |= {os.path.join(folder, name) for name in os.listdir(folder) if name.startswith("umk") and not name.startswith("umk-test")}
+        except OSError:
+            pass
+    try:
+        with open("/proc/net/unix") as file:
+            found |= {line.split()[-1] for line in file if "umk" in line.split()[-1] and "umk-test" not in line.split()[-1]}
+    except (OSError, IndexError):
+        pass
+    return found
+
+
+def run(command, limit=60, stdin=b"", cwd=None, env=None, patience=1.0):
+    """Runs a command to its end or for `limit` seconds, then looks for what it left."""
+    before = set(children())
+    marks = traces()
+    start = time.monotonic()
+    # Not pipes, so that a process left behind cannot hold us up by an open end.
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as error, tempfile.TemporaryFile() as given:
+        given.write(stdin)
+        given.seek(0)
+        try:
+            child = subprocess.Popen(command, stdin=given, stdout=output, stderr=error, cwd=cwd, env=env, start_new_session=True)
+        except OSError as problem:
+            return Outcome(b"", str(problem).encode(), 127, 0)
+        timed_out = False
+        try:
+            status = child.wait(limit)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+            os.killpg(child.pid, signal.SIGKILL)
+            status = child.wait()
+        seconds = time.monotonic() - start
+        left = reap_leftovers(before, 0.1 if timed_out else patience)
+        left += [] if timed_out else sorted(traces() - marks)
+        output.seek(0)
+        error.seek(0)
+        return Outcome(output.read(), error.read(), status if status >= 0 else 128 - status, seconds, timed_out, left)
+
+
+def guest_command(command, workdir=None, switches=(), root="/"):
+    words = [UMK, "run"]
+    if root is not None:
+        words += ["--root", root]
+    if workdir is not None:
+        words += ["--workdir", workdir]
+    return words + list(switches) + ["--"] + list(command)
+
+
+def run_guest(command, limit=60, stdin=b"", workdir=None, switches=(), root="/", env=None):
+    return run(guest_command(command, workdir, switches, root), limit, stdin, env=env)
+
+
+def differences(native, guest, lines=24):
+    """The lines of a difference that tell most, as text."""
+    text = list(difflib.unified_diff(native, guest, "native", "guest", lineterm="", n=1))[2:]
+    if len(text) > lines:
+        text = text[:lines] + [f"... {len(text) - lines} more lines"]
+    return "\n".join("        " + line for line in text)
+
+
+class Report:
+    """Counts and prints: one line a test, more where it failed."""
+
+    def __init__(self):
+        self.passed = 0
+        self.failed = 0
+        self.failures = []
+
+    def line(self, text):
+        print(text, flush=True)
+
+    def add(self, name, problems, cases=1, bad_cases=None, seconds=0.0):
+        bad = (1 if problems else 0) if bad_cases is None else bad_cases
+        self.passed += cases - bad
+        self.failed += bad
+        share = f"{cases - bad}/{cases}" if cases > 1 else ""
+        self.line(f"{'FAIL' if bad else 'ok  '}  {name:<44} {share:>7} {seconds:6.1f} s")
+        for problem in problems:
+            self.line(f"      {problem}")
+        if bad:
+            self.failures.append(name)
+
+    def end(self):
+        if self.failures:
+            self.line("failed: " + " ".join(self.failures))
+        self.line(f"{self.passed} passed, {self.failed} failed")
+        return 1 if self.failed else 0
+
+
+def remove_tree(path):
+    """Also what stands under directories without permissions, or deeper than a path may be long."""
+    subprocess.run(["chmod", "-R", "u+rwx", path], stderr=subprocess.DEVNULL, check=False)
+    shutil.rmtree(path, ignore_errors=True)
+    if os.path.exists(path):
+        subprocess.run(["rm", "-rf", path], check=False)
+
+
+def tail(data, count=6):
+    lines = data.decode(errors="replace").splitlines()
+    return [("| " + line)[:200] for line in lines[-count:]]
+
+
+if __name__ == "__main__":
+    sys.exit("this is a module: see tests/run")
