@@ -94,13 +94,13 @@ Result<void> wait(Task& task, uint64_t address, bool process_private, uint32_t e
   sync::prepare_to_park();
   {
     MutexLock lock(bucket.mutex);
-    // Counted first, so that a waker who changes the word after this load sees somebody waiting.
-    bucket.count.fetch_add(1, std::memory_order_seq_cst);
-    const Result<uint32_t> value = load_user_word(address);
-    bucket.count.fetch_sub(1, std::memory_order_relaxed);
-    if (!value.ok()) return value.failure();
-    if (value.value() != expected) return error(EAGAIN);
+    // Queued before the look at the word: a waker who changes it after the look finds somebody counted, and waits for the lock.
     enqueue_locked(bucket, waiter);
+    const Result<uint32_t> value = load_user_word(address);
+    if (!value.ok() || value.value() != expected) {
+      dequeue_locked(bucket, waiter);
+      return error(value.ok() ? EAGAIN : value.failure().code);
+    }
   }
   for (;;) {
     const Result<void> woken = sync::park(Sleep::Interruptible, deadline);
@@ -124,8 +124,8 @@ Result<int64_t> wake(Task& task, uint64_t address, bool process_private, int cou
   if (bitset == 0) return error(EINVAL);
   const Key key = TRY(key_of(task, address, process_private));
   Bucket& bucket = task.kernel().futexes.bucket_of(key);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (bucket.count.load(std::memory_order_relaxed) == 0) return 0;
+  // A read-modify-write is the barrier between the guest's store to the word and this look.
+  if (bucket.count.fetch_add(0, std::memory_order_seq_cst) == 0) return 0;
   MutexLock lock(bucket.mutex);
   // futex(2) of Linux wakes one for a count of 0 or less.
   return wake_matching_locked(bucket, key, std::max(count, 1), bitset);
@@ -268,7 +268,13 @@ Result<int64_t> wait_any(Task& task, std::span<const WaitItem> items, Deadline d
 void clear_child_tid(Task& task) {
   const uint64_t address = std::exchange(task.clear_child_tid, 0);
   if (address == 0) return;
-  if (!UserPtr<uint32_t>(address).write(0).ok()) return;
+  // In one piece: pthread_join looks at the word all the time.
+  for (uint32_t held = 0;;) {
+    const Result<uint32_t> before = compare_exchange_user_word(address, held, 0);
+    if (!before.ok()) return;
+    if (before.value() == held) break;
+    held = before.value();
+  }
   // pthread_join waits on it without the private flag.
   (void)wake(task, address, false, 1);
 }

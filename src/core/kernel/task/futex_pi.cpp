@@ -180,8 +180,13 @@ Result<void> wait_requeue_pi(Task& task, uint64_t address, uint64_t pi_address, 
   sync::prepare_to_park();
   {
     MutexLock lock(bucket.mutex);
-    if (TRY(load_user_word(address)) != expected) return error(EAGAIN);
+    // Queued before the look at the word, as wait() does.
     enqueue(bucket, waiter);
+    const Result<uint32_t> value = load_user_word(address);
+    if (!value.ok() || value.value() != expected) {
+      dequeue(bucket, waiter);
+      return error(value.ok() ? EAGAIN : value.failure().code);
+    }
   }
   const Result<void> outcome = sleep_until_owner(waiter, pi_address, deadline);
   // Woken by a plain wake instead of being requeued: it does not own the lock, as futex(2) has it.

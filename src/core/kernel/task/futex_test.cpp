@@ -200,7 +200,7 @@ TEST_F(Futex, RobustListsMarkTheLocksOfTheDead) {
   node = {reinterpret_cast<uint64_t>(&head), 0};
   head = {reinterpret_cast<uint64_t>(&node), offsetof(Node, word), 0};
   spawn([&](Task& thread) {
-    node.word = static_cast<uint32_t>(thread.tid()) | kWaitersBit;
+    __atomic_store_n(&node.word, static_cast<uint32_t>(thread.tid()) | kWaitersBit, __ATOMIC_SEQ_CST);
     thread.robust_list_head = reinterpret_cast<uint64_t>(&head);
   });
   while (__atomic_load_n(&node.word, __ATOMIC_SEQ_CST) != (kWaitersBit | kOwnerDied)) std::this_thread::yield();

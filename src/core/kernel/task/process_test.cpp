@@ -42,13 +42,10 @@ TEST(TaskList, NumbersGrowAndWrapBehindTheFirst300) {
 TEST(TaskList, ANumberIsKeptWhileItsGroupLives) {
   FakeMachine machine;
   Task& init = machine.init();
-  ProcessId leader = 0;
-  std::atomic<bool> moved{false};
-  leader = machine.fork(init, [](Task& task) { sleep_until_killed(task); });
+  const ProcessId leader = machine.fork(init, [](Task& task) { sleep_until_killed(task); });
   ASSERT_TRUE(set_process_group(init, leader, leader).ok());
   const ProcessId member = machine.fork(init, [](Task& task) { sleep_until_killed(task); });
   ASSERT_TRUE(set_process_group(init, member, leader).ok());
-  (void)moved;
   ASSERT_TRUE(kill(init, leader, signals::kKill).ok());
   EXPECT_EQ(wait_for(init, leader).wait_status, signals::kKill);
   {
@@ -120,6 +117,18 @@ TEST(Wait, ReportsStopAndContinue) {
   wait_for(init, child, kStopped);
   ASSERT_TRUE(kill(init, child, signals::kKill).ok());
   EXPECT_EQ(wait_for(init, child).wait_status, signals::kKill);
+}
+
+TEST(Wait, AStoppedProcessDiesOfSigtermOnlyWhenItContinues) {
+  FakeMachine machine;
+  Task& init = machine.init();
+  const ProcessId child = machine.fork(init, [](Task& task) { sleep_until_killed(task); });
+  ASSERT_TRUE(kill(init, child, signals::kStop).ok());
+  wait_for(init, child, kStopped);
+  ASSERT_TRUE(kill(init, child, signals::kTerminate).ok());
+  EXPECT_EQ(wait_for(init, child, kExited | kNoHang).pid, 0);
+  ASSERT_TRUE(kill(init, child, signals::kContinue).ok());
+  EXPECT_EQ(wait_for(init, child).wait_status, signals::kTerminate);
 }
 
 TEST(Exit, OrphansGoToTheNearestSubreaper) {

@@ -73,7 +73,6 @@ Task* choose_target_locked(Process& process, int signal) {
   return nullptr;
 }
 
-/// kill of init by its own machine is dropped; of others it is final.
 Result<void> send_locked(Process& process, Task* target, const SignalInfo& info) {
   const int signal = info.number;
   if (process.tasks.empty() || process.group_exiting) return {};
@@ -97,7 +96,8 @@ Result<void> send_locked(Process& process, Task* target, const SignalInfo& info)
   const SignalAction action = process.handlers->of(signal);
   const DefaultAction what = default_action(signal);
   const bool is_fatal = action.is_default() && (what == DefaultAction::Terminate || what == DefaultAction::Core);
-  if (is_fatal) start_group_exit_locked(process, exit_status_of_signal(signal));
+  // A stopped process takes nothing but SIGKILL until it continues.
+  if (is_fatal && (!process.is_stopped || signal == signals::kKill)) start_group_exit_locked(process, exit_status_of_signal(signal));
   else update_interrupts_locked(*taker);
   return {};
 }
