@@ -1,0 +1,2 @@
+// The smallest program: what starting one costs.
+int main() { return 0; }
