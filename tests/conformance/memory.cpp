@@ -126,7 +126,8 @@ CASE(remapping) {
   shown_map("room to grow in place", mremap(wall, 4096, 8192, 0));
   char* kept = map(8192);
   strcpy(kept, "kept");
-  char* moved = static_cast<char*>(mremap(kept, 8192, 8192, MREMAP_MAYMOVE | MREMAP_DONTUNMAP));
+  // The library hands over an address only with MREMAP_FIXED; the kernel looks at it here too.
+  char* moved = reinterpret_cast<char*>(syscall(SYS_mremap, kept, 8192, 8192, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0));
   shown_map("do not unmap", moved);
   if (moved != MAP_FAILED) say("%s, old is zero %d", moved, kept[0] == 0);
   char* shared = map(8192, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
