@@ -117,7 +117,7 @@ def run_one(report, name, command, on_tmpfs, record, native_only):
             if ("ENOSYS" in line or "CANNOT" in line) and case not in enosys:
                 bad.add(case)
                 problems.append(f"native, {case}: {line}")
-            if line in ("end: killed by ALRM", "end: exit 94"):
+            if line in ("stopped at its time limit", "end: exit 94"):
                 bad.add(case)
                 problems.append(f"native, {case}: {line}")
     if native_only:
