@@ -22,10 +22,13 @@ struct KernelStackHead {
   /// The Syscall User Dispatch selector of the host thread that runs on this stack now; the host-call stub opens it around
   /// each host call. Assembly knows this offset (8).
   volatile uint8_t* selector = nullptr;
-  /// The futex word that the context sleeps on: 0 from prepare_to_park to the end of park, else 1 (sync/park.h).
+  /// The futex word that the context sleeps on (sync/park.h): 1 awake, 2 about to sleep but still looking, 0 asleep or nearly so.
   std::atomic<uint32_t> wake_word{1};
   /// Why an interruptible sleep must end: bits of sync::Interrupt.
   std::atomic<uint32_t> interrupts{0};
+  /// How often looking before sleeping paid of late, and sleeps since it was last tried (sync/park.h).
+  uint8_t spin_credit = 4;
+  uint8_t spins_skipped = 0;
   /// The guest task whose stack this is; null for kernel threads.
   Task* task = nullptr;
   /// The host vDSO's clock_gettime where this process has it, else null: the host is called then.

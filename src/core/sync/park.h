@@ -1,6 +1,6 @@
 // Parking: how a kernel context sleeps and how others wake it.
 //
-// A context sleeps on the futex word at the head of its kernel stack. `prepare_to_park` clears the word; whoever has reason
+// A context sleeps on the futex word at the head of its kernel stack. `prepare_to_park` marks the word; whoever has reason
 // to wake the context sets it and wakes the futex; so a wake-up between prepare and park is never lost:
 //
 //   prepare_to_park();  publish "I wait" (a WaitQueue);  recheck the condition;  park();

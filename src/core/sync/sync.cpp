@@ -60,32 +60,73 @@ Deadline Deadline::after_ns(uint64_t duration_ns) {
 
 bool Deadline::has_passed() const { return !is_never() && host::now_ns(host::Clock::Monotonic) >= monotonic_ns; }
 
-void prepare_to_park() { current_stack().wake_word.store(0, std::memory_order_seq_cst); }
+namespace {
+
+// Values of KernelStackHead::wake_word.
+constexpr uint32_t kAsleep = 0, kAwake = 1, kLooking = 2;
+
+/// Looks for a wake-up for a moment before sleeping: waking a sleeper on another processor costs the waker a host call and takes several
+/// microseconds, which is longer than most answers take. A context for which that does not pay stops trying, and tries again now and then.
+bool was_woken_while_looking(KernelStackHead& self) {
+  constexpr uint8_t kFullCredit = 8, kRetryAfter = 32;
+  constexpr uint64_t kCycles = 10'000;  // a few microseconds
+  if (self.spin_credit == 0) {
+    if (++self.spins_skipped < kRetryAfter) return false;
+    self.spins_skipped = 0;
+    self.spin_credit = 1;
+  }
+  const uint64_t start = __builtin_ia32_rdtsc();
+  do {
+    if (self.wake_word.load(std::memory_order_acquire) == kAwake) {
+      if (self.spin_credit < kFullCredit) ++self.spin_credit;
+      return true;
+    }
+    __builtin_ia32_pause();
+  } while (__builtin_ia32_rdtsc() - start < kCycles);
+  --self.spin_credit;
+  return false;
+}
+
+/// Marks a context as woken. True when it sleeps and needs a futex wake-up; `was_parked` tells whether it was parking at all.
+bool mark_awake(KernelStackHead& context, bool* was_parked) {
+  const uint32_t before = context.wake_word.exchange(kAwake, std::memory_order_seq_cst);
+  *was_parked = before != kAwake;
+  return before == kAsleep;
+}
+
+}  // namespace
+
+void prepare_to_park() { current_stack().wake_word.store(kLooking, std::memory_order_seq_cst); }
 
 Result<void> park(Sleep sleep, Deadline deadline) {
   KernelStackHead& self = current_stack();
   const uint32_t admitted = static_cast<uint32_t>(sleep);
   Result<void> outcome;
+  // An interrupter sets its bit before it marks the word, so after a look at the bits any interrupt wakes us.
+  const bool is_interrupted = self.interrupts.load(std::memory_order_seq_cst) & admitted;
+  if (!is_interrupted && !was_woken_while_looking(self)) {
+    uint32_t looking = kLooking;
+    self.wake_word.compare_exchange_strong(looking, kAsleep, std::memory_order_seq_cst);
+  }
   for (;;) {
-    // An interrupter sets its bit before it sets the word, so a clear word here means that any bit set later also wakes us.
     if (self.interrupts.load(std::memory_order_seq_cst) & admitted) {
       outcome = error(ERESTARTSYS);
       break;
     }
-    if (self.wake_word.load(std::memory_order_acquire) != 0) break;
-    if (host::futex_wait(&self.wake_word, 0, deadline.monotonic_ns) == -ETIMEDOUT) {
+    if (self.wake_word.load(std::memory_order_acquire) == kAwake) break;
+    if (host::futex_wait(&self.wake_word, kAsleep, deadline.monotonic_ns) == -ETIMEDOUT) {
       outcome = error(ETIMEDOUT);
       break;
     }
   }
-  self.wake_word.store(1, std::memory_order_relaxed);
+  self.wake_word.store(kAwake, std::memory_order_relaxed);
   return outcome;
 }
 
 bool unpark(KernelStackHead& context) {
-  if (context.wake_word.exchange(1, std::memory_order_seq_cst) != 0) return false;
-  host::futex_wake(&context.wake_word, 1);
-  return true;
+  bool was_parked;
+  if (mark_awake(context, &was_parked)) host::futex_wake(&context.wake_word, 1);
+  return was_parked;
 }
 
 bool interrupt_context(KernelStackHead& context, uint32_t bits) {
@@ -95,7 +136,8 @@ bool interrupt_context(KernelStackHead& context, uint32_t bits) {
 }
 
 void WakeBatch::add(KernelStackHead& context) {
-  if (context.wake_word.exchange(1, std::memory_order_seq_cst) != 0) return;
+  bool was_parked;
+  if (!mark_awake(context, &was_parked)) return;
   if (count_ == kCapacity) flush();
   words_[count_++] = &context.wake_word;
 }

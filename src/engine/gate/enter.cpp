@@ -24,6 +24,8 @@ extern "C" bool umk_enter_system_call(Registers* registers) {
   Task& task = *bundle.head.task;
   if (const uint64_t site = std::exchange(bundle.trapped_site, 0)) [[unlikely]]
     note_trapped_call(task, site, registers->orig_rax);
+  if (std::exchange(bundle.trap_flag_was_set, false)) [[unlikely]]
+    registers->eflags |= UMK_EFLAGS_TF;
   const bool all_matter = on_trap(task, *registers, Trap{TrapKind::SystemCall});
   return all_matter || bundle.guest_gs_in_use || (registers->eflags & (UMK_EFLAGS_AC | UMK_EFLAGS_TF));
 }
@@ -32,7 +34,8 @@ extern "C" void umk_enter_interrupt(Registers* registers) {
   Bundle& bundle = current_bundle();
   Task& task = *bundle.head.task;
   const Trap trap = bundle.trap;
-  if (trap.kind == TrapKind::Kick) {
+  constexpr uint8_t kDebugTrap = 1;
+  if (trap.kind == TrapKind::Kick || trap.vector == kDebugTrap) {
     leave_trampoline(task, *registers);
   } else if (is_code_fault(trap) && resume_in_trampoline(task, *registers, trap)) {
     return;

@@ -101,6 +101,7 @@ extern "C" void umk_host_signal(int signal, siginfo_t* info, ucontext_t* context
     if (in_guest) {
       auto& bundle = static_cast<Bundle&>(running);
       at.save(bundle.registers());
+      if (bundle.guest_gs_in_use) bundle.guest_gs = read_gs_base();
       bundle.trap = Trap{.kind = TrapKind::Kick};
       at.redirect(umk_gate_interrupt, reinterpret_cast<uint64_t>(&bundle.registers()), reinterpret_cast<uint64_t>(&bundle.registers()));
     } else if (leaving) {
@@ -141,6 +142,13 @@ extern "C" void umk_host_signal(int signal, siginfo_t* info, ucontext_t* context
     }
     bundle.trap = fault_of(signal, *info, at);
     at.redirect(umk_gate_interrupt, reinterpret_cast<uint64_t>(&bundle.registers()), reinterpret_cast<uint64_t>(&bundle.registers()));
+    return;
+  }
+  constexpr uint64_t kDebugTrap = 1;
+  if (at.get(REG_TRAPNO) == kDebugTrap && at.is_between(umk_gate_start, umk_gate_exit_begin)) {
+    // A guest that single-steps has arrived in the gate with the trap flag set.
+    static_cast<Bundle&>(running).trap_flag_was_set = true;
+    at.set(REG_EFL, at.get(REG_EFL) & ~uint64_t{UMK_EFLAGS_TF});
     return;
   }
   for (const Fixup* fixup = umk_fixups_start; fixup != umk_fixups_end; ++fixup) {

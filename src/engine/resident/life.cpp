@@ -36,8 +36,11 @@ void begin_with_entry(void* argument) {
   umk_leave_to_guest(&bundle.registers());
 }
 
-void inherit_fs_base(Bundle& child) {
+void inherit_segment_bases(Bundle& child) {
+  const Bundle& parent = Bundle::of(current_stack());
   if (!child.fs_base_is_set) child.fs_base = read_fs_base();
+  child.guest_gs = parent.guest_gs;
+  child.guest_gs_in_use = parent.guest_gs_in_use;
 }
 
 /// Makes `bundle` the first context of a new host thread.
@@ -46,7 +49,7 @@ void attach(HostThread& host, Bundle& bundle) {
   bundle.head.selector = host.selector;
   bundle.head.host_clock = host.head.host_clock;
   host.current = &bundle;
-  inherit_fs_base(bundle);
+  inherit_segment_bases(bundle);
   prepare_context(bundle, bundle.stack_top() - UMK_REGISTERS_BYTES, begin_on_new_thread, &bundle);
 }
 
@@ -137,7 +140,7 @@ void ResidentEngine::run_borrowed(Task& child) {
   Bundle& bundle = bundle_of(child);
   Machine& m = machine();
   bundle.lender = &parent;
-  inherit_fs_base(bundle);
+  inherit_segment_bases(bundle);
   parent.fs_base = read_fs_base();
   umk_vectors_save(parent.vectors, m.parameters.vector_features);
   account_usage(parent);

@@ -5,6 +5,7 @@
 
 #include "core/host/calls.h"
 #include "core/kernel/guest/user_memory.h"
+#include "core/kernel/mm/address_space.h"
 #include "core/kernel/task/task.h"
 #include "engine/resident/resident_engine.h"
 #include "engine/vdso/vdso.h"
@@ -58,6 +59,9 @@ void ResidentEngine::set_fs_base(Task& task, uint64_t base) {
 
 Result<void> ResidentEngine::set_gs_base(Task& task, uint64_t base) {
   Bundle& bundle = bundle_of(task);
+  if (base >= layout::kUserEnd) return error(EPERM);
+  // The way through a patched site finds the kernel by the GS base: from now on this program's calls trap.
+  if (!task.address_space().trap_only) TRY(task.address_space().leave_patched_text());
   bundle.guest_gs = base;
   bundle.guest_gs_in_use = 1;
   return {};

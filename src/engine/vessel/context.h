@@ -55,6 +55,8 @@ struct alignas(64) Bundle : Context {
   bool fs_base_is_set = false;
   /// The syscall instruction that trapped to get here, 0 when the call came through a patched site.
   uint64_t trapped_site = 0;
+  /// The guest single-stepped into the gate: its trap flag comes back at the exit.
+  bool trap_flag_was_set = false;
   /// vfork: the parent whose host thread this context borrows.
   Bundle* lender = nullptr;
   /// The fault that the signal handler left for umk_enter_interrupt.

@@ -121,8 +121,10 @@ class AddressSpace : public RefCounted {
   /// What the program was started with, for those who look at another process (argument_text.h); may be null.
   RefPtr<const ArgumentText> argument_text;
   RefPtr<MappableFile> executable;
-  /// Trap only: the program uses the GS base, single-steps or is traced.
+  /// Trap only: the program uses the GS base, so its calls must not come through patched sites.
   bool trap_only = false;
+  /// Makes it so: text that is mapped shows copies without patches from now on, and so does text that will be. ENOMEM, EIO.
+  Result<void> leave_patched_text();
 
   /// Calls `body(const Area&)` for each area of the guest in order, with the address space locked.
   template <typename Body>

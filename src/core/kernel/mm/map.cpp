@@ -193,6 +193,7 @@ Result<void> AddressSpace::place_locked(std::unique_ptr<Area> placed, DeadAreas&
 
 // The distance from a text at `start` to the gap below its image: the lowest of the areas of the same file that lie together with it.
 uint64_t AddressSpace::text_distance_locked(const PageSource& source, uint64_t start, uint64_t offset, uint64_t length) {
+  if (trap_only) return 0;
   uint64_t base = start;
   while (base > 0) {
     const Area* below = find_locked(base - 1);

@@ -56,7 +56,7 @@ void set_registers(Registers& r, const Machine& m) {
 /// Handlers return through our vDSO's restorer, which enters the gate without a trap, or through the one that the program registered.
 uint64_t restorer_of(const Task& task, const SignalAction& action) {
   const uint64_t vdso = task.address_space().vdso_start;
-  return vdso != 0 && task.kernel().vdso ? vdso + task.kernel().vdso->restorer_offset() : action.restorer;
+  return vdso != 0 && task.kernel().vdso && !task.address_space().trap_only ? vdso + task.kernel().vdso->restorer_offset() : action.restorer;
 }
 
 Result<void> write_vectors(guest::Engine& engine, uint64_t address) {
