@@ -4,7 +4,7 @@ cat >hello.c <<'C'
 #include <math.h>
 #include <pthread.h>
 static void *work(void *x) { *(int *)x += 1; return x; }
-int main(int c, char **v) { int n = c; pthread_t t; pthread_create(&t, 0, work, &n); pthread_join(t, 0); printf("hello %d %.3f %s\n", n, sqrt(c + 1), v[c - 1] + 2); return n; }
+int main(int c, char **v) { int n = c; pthread_t t; pthread_create(&t, 0, work, &n); pthread_join(t, 0); printf("hello %d %.3f %s\n", n, sqrt(c + 1), v[c - 1]); return n; }
 C
 gcc -O2 -Wall hello.c -o hello -lm -pthread; ./hello x y && exit 1 || echo "status $?"
 gcc -static -O1 hello.c -o hello-static -lm -pthread; ./hello-static q || echo "status $?"
