@@ -157,6 +157,7 @@ const SyscallRow kSysEventRows[] = {
     full<sys_timerfd_gettime>(287, "timerfd_gettime"),
     full<sys_signalfd4>(289, "signalfd4"),
     full<sys_eventfd2>(290, "eventfd2"),
+    full<sys_inotify_init1>(294, "inotify_init1"),
 };
 const size_t kSysEventRowCount = std::size(kSysEventRows);
 
