@@ -10,7 +10,8 @@
 #   <name>_test   with TESTS: one GoogleTest program, whose cases are tests of CTest
 #
 # IMAGE_SOURCES and HOSTED_SOURCES belong to one side alone. DEPENDS is the list of folders whose headers this one
-# includes, by library name; tools/check_layers compares it with the includes. A folder without sources is header-only.
+# includes, by library name; tools/check_layers compares it with the includes. HEADERS are included from and not linked.
+# A folder without sources is header-only.
 # TEST_DEPENDS are further libraries for the test alone, such as a fake of the layer below. THREADED marks tests that
 # start threads; they also run under the thread sanitizer.
 #
@@ -109,7 +110,7 @@ function(umk_unit_test name)
 endfunction()
 
 function(umk_core_library name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "THREADED" "" "SOURCES;IMAGE_SOURCES;HOSTED_SOURCES;DEPENDS;TESTS;TEST_DEPENDS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "THREADED" "" "SOURCES;IMAGE_SOURCES;HOSTED_SOURCES;DEPENDS;HEADERS;TESTS;TEST_DEPENDS")
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "umk_core_library(${name}): unknown argument ${arg_UNPARSED_ARGUMENTS}")
   endif()
@@ -123,7 +124,7 @@ function(umk_core_library name)
     umk_warnings(${name})
     umk_sanitize(${name})
     umk_defer_link(${name} none PUBLIC ${arg_DEPENDS})
-    if(UMK_THREADED_TESTS_ONLY)
+    if(UMK_THREADED_TESTS_ONLY OR NOT UMK_CORE_TESTS)
       set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL ON)
     endif()
   else()
@@ -144,7 +145,7 @@ function(umk_core_library name)
     set_property(GLOBAL APPEND PROPERTY UMK_IMAGE_LIBRARIES ${name}_image)
   endif()
 
-  if(arg_TESTS)
+  if(arg_TESTS AND UMK_CORE_TESTS)
     set(threaded "")
     if(arg_THREADED)
       set(threaded THREADED)
@@ -154,7 +155,7 @@ function(umk_core_library name)
 endfunction()
 
 function(umk_host_library name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "HOSTED;THREADED" "" "SOURCES;DEPENDS;LIBRARIES;TESTS;TEST_DEPENDS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "HOSTED;THREADED" "" "SOURCES;DEPENDS;HEADERS;LIBRARIES;TESTS;TEST_DEPENDS")
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "umk_host_library(${name}): unknown argument ${arg_UNPARSED_ARGUMENTS}")
   endif()
@@ -178,7 +179,7 @@ function(umk_host_library name)
 endfunction()
 
 function(umk_program name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS;LIBRARIES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS;HEADERS;LIBRARIES")
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "umk_program(${name}): unknown argument ${arg_UNPARSED_ARGUMENTS}")
   endif()

@@ -89,7 +89,7 @@ run_tests() {
     mapfile -t objects < <(image_objects)
     check "kernel image" tools/check_image "$BUILD/vmumk" "${objects[@]}"
   fi
-  check "clang build (lock annotations)" compile clang
+  check "lock annotations (clang)" tools/check_locks
   check "build with address and undefined-behaviour sanitizers" compile asan
   unit_tests "unit tests with address and undefined-behaviour sanitizers" asan -L unit
   check "build with thread sanitizer" compile tsan

@@ -8,7 +8,7 @@ namespace umk {
 namespace {
 
 namespace code {
-constexpr int32_t kUser = 0, kQueue = -1, kTimer = -2, kMessageQueue = -3, kAsyncIo = -4, kSigIo = -5, kThread = -6, kKernel = 0x80;
+constexpr int32_t kUser = 0, kTimer = -2, kSigIo = -5, kThread = -6, kKernel = 0x80;
 }
 
 void fill_sender(KernelSignalFdInfo& out, const SignalInfo& info) {
