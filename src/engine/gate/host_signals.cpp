@@ -36,7 +36,12 @@ class Interrupted {
   uint64_t get(int which) const { return static_cast<uint64_t>(r_[which]); }
   void set(int which, uint64_t value) { r_[which] = static_cast<greg_t>(value); }
 
-  bool is_in_image() const { return rip() >= layout::kImage && rip() < layout::kImage + layout::kImageBytes; }
+  /// The kernel ran: its own text, or the host's vDSO on a kernel stack (guests call that too, on stacks of theirs).
+  bool is_in_kernel() const {
+    if (rip() >= layout::kImage && rip() < layout::kImage + layout::kImageBytes) return true;
+    const uint64_t rsp = get(REG_RSP);
+    return rip() >= layout::kUserEnd && rsp >= layout::kKernelData && rsp < layout::kKernelData + layout::kKernelDataBytes;
+  }
   bool is_between(void (*from)(), void (*to)()) const {
     return rip() >= reinterpret_cast<uint64_t>(from) && rip() < reinterpret_cast<uint64_t>(to);
   }
@@ -94,7 +99,7 @@ extern "C" void umk_host_signal(int signal, siginfo_t* info, ucontext_t* context
   auto& host = *reinterpret_cast<HostThread*>(&current_stack());
   Interrupted at(*context);
   Context& running = *host.current;
-  const bool in_guest = !at.is_in_image();
+  const bool in_guest = !at.is_in_kernel();
   const bool leaving = at.is_between(umk_gate_exit_begin, umk_gate_exit_end);
 
   if (signal == kKickSignal) {

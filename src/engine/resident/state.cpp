@@ -39,10 +39,10 @@ guest::Vdso ResidentEngine::vdso() {
 void ResidentEngine::kick(Task& task) {
   if (is_current(task)) return;
   HostThread* host = bundle_of(task).host;
-  if (!host) return;
+  // A thread that cannot be kicked yet looks at its interrupts before it enters the guest.
+  if (!host || !host->can_be_kicked.load(std::memory_order_seq_cst)) return;
   const int tid = host->tid.load(std::memory_order_acquire);
   const int pid = host->vessel->leader->tid.load(std::memory_order_acquire);
-  // A thread without a number yet has not run: it looks at its interrupts before it enters the guest.
   if (tid > 0 && pid > 0) host::raw_call(kHostTgkill, static_cast<uint64_t>(pid), static_cast<uint64_t>(tid), kKickSignal);
 }
 

@@ -92,6 +92,9 @@ inline constexpr uint32_t kSlotCount = layout::kSlotsBytes / sizeof(Slot);
 struct alignas(64) HostThread : Context {
   /// Written and cleared by the host (CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID): 0 once the thread has left its stacks.
   std::atomic<int32_t> tid{0};
+  /// Set when the thread has an alternate stack of its own. Until then it must not be kicked: a forked process still has its parent's, and the
+  /// handler would take itself for the parent's.
+  std::atomic<bool> can_be_kicked{false};
   Vessel* vessel = nullptr;
   uint32_t slot_index = 0;
   volatile uint8_t* selector = nullptr;

@@ -232,6 +232,8 @@ void start_host_thread(HostThread& host) {
   const int64_t dispatched =
       host::raw_call(kHostPrctl, kPrSyscallUserDispatch, 1, 0, 0, reinterpret_cast<uint64_t>(const_cast<uint8_t*>(host.selector)));
   CHECK(dispatched == 0, "the host offered Syscall User Dispatch at boot");
+  // Whoever set an interrupt before this did not kick: it is seen on the way to the guest.
+  host.can_be_kicked.exchange(true, std::memory_order_seq_cst);
 }
 
 Result<Vessel*> acquire_vessel() {
