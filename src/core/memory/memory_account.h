@@ -8,6 +8,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "core/host/calls.h"
+
 namespace umk {
 
 class MemoryAccount {
@@ -37,11 +39,22 @@ class MemoryAccount {
     const uint64_t limit = limit_.load(std::memory_order_relaxed);
     const uint64_t charged = charged_.load(std::memory_order_relaxed);
     if (limit != UINT64_MAX && (charged >= limit || bytes > limit - charged)) return false;
-    committed_.fetch_add(bytes, std::memory_order_relaxed);
+    commit(bytes);
     return true;
   }
   /// A promise that may not fail, such as the growth of a stack within its limit.
-  void commit(uint64_t bytes) { committed_.fetch_add(bytes, std::memory_order_relaxed); }
+  void commit(uint64_t bytes) {
+    committed_.fetch_add(bytes, std::memory_order_relaxed);
+    if (is_overcommitted() && sampler_word_.exchange(1, std::memory_order_relaxed) == 0) host::futex_wake(&sampler_word_, 1);
+  }
+  /// Sleeps until more is promised than there is; then the sampler looks at what is really used (Linux has no such need: it owns the pages).
+  void wait_for_overcommit() {
+    for (;;) {
+      sampler_word_.store(0, std::memory_order_seq_cst);
+      if (is_overcommitted()) return;
+      host::futex_wait(&sampler_word_, 0);
+    }
+  }
   void uncommit(uint64_t bytes) { committed_.fetch_sub(bytes, std::memory_order_relaxed); }
 
   void set_limit(uint64_t bytes) { limit_.store(bytes == 0 ? UINT64_MAX : bytes, std::memory_order_relaxed); }
@@ -57,6 +70,7 @@ class MemoryAccount {
   std::atomic<uint64_t> charged_{0};
   std::atomic<uint64_t> by_use_[2] = {};
   std::atomic<uint64_t> committed_{0};
+  std::atomic<uint32_t> sampler_word_{0};
 };
 
 }  // namespace umk

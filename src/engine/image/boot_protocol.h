@@ -53,6 +53,18 @@ struct MachineStatus {
   volatile uint32_t panicked = 0;
 };
 
+/// For the monitor's memory sampler, on an attached thread. Private memory of guests is the host's: only the host knows how much is used.
+struct MemoryFunctions {
+  /// Sleeps until guests were promised more than `mem=`.
+  void (*wait_for_overcommit)();
+  bool (*is_overcommitted)();
+  uint64_t (*limit_bytes)();
+  /// Kernel objects and page cache.
+  uint64_t (*charged_bytes)();
+  /// Kills the guest process that lives in a host process, with a line in the log; false when there is none.
+  bool (*kill)(int host_pid, uint64_t its_bytes, uint64_t all_bytes);
+};
+
 /// The image's functions for the monitor.
 struct ImageHeader {
   static constexpr uint64_t kMagic = 0x6567'616d'696b'6d75;
@@ -72,6 +84,7 @@ struct ImageHeader {
   Kernel* (*kernel)();
   MachineStatus* (*status)();
   PatchFunctions patch;
+  MemoryFunctions memory;
   /// Attached: a host process of the machine ended. False: it should have lived.
   bool (*vessel_ended)(int host_pid);
 };

@@ -8,8 +8,10 @@
 #include "core/base/log.h"
 #include "core/host/calls.h"
 #include "core/init/machine_start.h"
+#include "core/kernel/mm/cache_window.h"
 #include "core/kernel/task/kernel.h"
 #include "core/memory/kernel_heap.h"
+#include "engine/resident/out_of_memory.h"
 #include "engine/resident/patching.h"
 #include "engine/resident/resident_engine.h"
 #include "engine/vdso/vdso.h"
@@ -156,6 +158,11 @@ extern const ImageHeader umk_image_header;
     .kernel = [] { return machine().kernel; },
     .status = [] { return &machine().status; },
     .patch = {.next = next_patch_job, .read_file = read_patch_file, .announce = announce_patch, .finish = finish_patch_job},
+    .memory = {.wait_for_overcommit = [] { machine().kernel->cache_window->account().wait_for_overcommit(); },
+               .is_overcommitted = [] { return machine().kernel->cache_window->account().is_overcommitted(); },
+               .limit_bytes = [] { return machine().kernel->cache_window->account().limit(); },
+               .charged_bytes = [] { return machine().kernel->cache_window->account().charged(); },
+               .kill = kill_for_memory},
     .vessel_ended = vessel_process_ended,
 };
 }

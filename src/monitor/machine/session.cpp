@@ -141,6 +141,8 @@ void Session::start_kernel_threads() {
   machine_->start_kernel_thread("umk-console", [](void*) { console.image.run_console(console.driver); }, nullptr);
   patcher_ = std::make_unique<PatchWorker>(machine_->image());
   machine_->start_kernel_thread("umk-patcher", [](void* worker) { static_cast<PatchWorker*>(worker)->run(); }, patcher_.get());
+  sampler_ = std::make_unique<MemorySampler>(machine_->image());
+  machine_->start_kernel_thread("umk-memory", [](void* sampler) { static_cast<MemorySampler*>(sampler)->run(); }, sampler_.get());
   machine_->start_kernel_thread("umk-end", [](void* self) {
     auto& session = *static_cast<Session*>(self);
     session.power_action_ = session.machine_->image().wait_for_end(&session.exit_code_);

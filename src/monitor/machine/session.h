@@ -11,6 +11,7 @@
 #include "monitor/configuration.h"
 #include "monitor/event_loop.h"
 #include "monitor/machine/machine.h"
+#include "monitor/machine/memory_sampler.h"
 #include "monitor/machine/patch_worker.h"
 
 namespace umk::monitor {
@@ -50,6 +51,7 @@ class Session {
   std::unique_ptr<HostTerminal> terminal_;
   std::unique_ptr<Machine> machine_;
   std::unique_ptr<PatchWorker> patcher_;
+  std::unique_ptr<MemorySampler> sampler_;
   std::unique_ptr<ConsolePump> pump_;
   init::StartOutcome started_;
   bool stream_is_pipe_[3] = {};
