@@ -41,6 +41,7 @@ namespace fcntl {
 inline constexpr int kDuplicate = 0, kGetDescriptorFlags = 1, kSetDescriptorFlags = 2, kGetStatusFlags = 3, kSetStatusFlags = 4;
 inline constexpr int kGetLock = 5, kSetLock = 6, kSetLockWait = 7, kSetOwner = 8, kGetOwner = 9, kSetSignal = 10, kGetSignal = 11;
 inline constexpr int kSetOwnerExtended = 15, kGetOwnerExtended = 16, kGetFileLock = 36, kSetFileLock = 37, kSetFileLockWait = 38;
+inline constexpr int kSetLease = 1024, kGetLease = 1025;
 inline constexpr int kDuplicateQuery = 1027, kDuplicateCloseOnExec = 1030, kSetPipeSize = 1031, kGetPipeSize = 1032, kAddSeals = 1033, kGetSeals = 1034;
 }  // namespace fcntl
 

@@ -14,9 +14,11 @@ constexpr uint64_t kUnknownDistance = UINT64_MAX;
 /// Relative jumps reach 2 GiB; text and trampolines together stay well below.
 constexpr uint64_t kMaximumDistance = uint64_t{1} << 30;
 
-/// What MAP_SHARED_VALIDATE knows: everything that MAP_SHARED ever ignored, but not MAP_SYNC, which needs persistent memory.
-constexpr uint32_t kValidatedFlags = kTypeMask | kFixed | kAnonymous | kGrowsDown | 0x800 | 0x1000 | kLocked | kNoReserve | kPopulate | kNonBlock |
-                                     kStack | kHugeTlb | kFixedNoReplace | 0x40;
+/// MAP_ABOVE4G, MAP_DENYWRITE, MAP_EXECUTABLE, MAP_UNINITIALIZED and the sizes of huge pages, which have no effect here.
+constexpr uint32_t kIgnoredFlags = 0x80 | 0x800 | 0x1000 | 0x4000000 | 21u << 26 | 30u << 26;
+/// What MAP_SHARED_VALIDATE knows: everything that MAP_SHARED ever ignored, but not MAP_SYNC, which needs persistent memory, nor newer flags.
+constexpr uint32_t kValidatedFlags = kTypeMask | kFixed | kAnonymous | k32Bit | kGrowsDown | kLocked | kNoReserve | kPopulate | kNonBlock | kStack | kHugeTlb |
+                                     kIgnoredFlags;
 
 }  // namespace
 
@@ -35,7 +37,8 @@ Result<uint64_t> AddressSpace::map(uint64_t hint, uint64_t length, int protectio
   if (type == kSharedValidate && (flags & ~kValidatedFlags)) return error(EOPNOTSUPP);
   if (type != kPrivate) {
     if ((protection & kProtWrite) && !file->is_writable()) return error(EACCES);
-    request.may_write = file->is_writable();
+    request.may_write = file->is_writable() && !file->forbids_shared_writes();
+    if ((protection & kProtWrite) && !request.may_write) return error(EPERM);
   }
   if (!file->is_readable()) return error(EACCES);
   request.source = file->page_source();

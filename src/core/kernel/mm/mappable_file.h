@@ -14,6 +14,8 @@ class MappableFile : public RefCounted {
   /// Open for reading / for writing; neither for O_PATH.
   virtual bool is_readable() const = 0;
   virtual bool is_writable() const = 0;
+  /// The contents are sealed against writing through new shared mappings: fcntl(2), "File sealing". A shared mapping to write fails with EPERM then.
+  virtual bool forbids_shared_writes() { return false; }
   /// What mmap maps; null: ENODEV.
   virtual PageSource* page_source() = 0;
   /// fsync(2) and fdatasync(2).

@@ -95,14 +95,31 @@ Result<void> set_status_flags(Task& task, OpenFile& file, uint32_t flags) {
   return {};
 }
 
-Result<void> set_owner_extended(OpenFile& file, uint64_t address) {
-  const abi::OwnerArgument owner = TRY(UserPtr<abi::OwnerArgument>(address).read());
-  switch (owner.type) {
-    case abi::kOwnerThread:
-    case abi::kOwnerProcess: file.async_owner.store(owner.pid); return {};
-    case abi::kOwnerGroup: file.async_owner.store(-owner.pid); return {};
-    default: return error(EINVAL);
+/// `owner` as fcntl's F_SETOWN takes it: a task, with a minus sign a process group, 0 nobody. ESRCH.
+Result<void> set_owner(Task& task, OpenFile& file, int32_t owner) {
+  if (owner != 0) {
+    TaskList& tasks = task.kernel().tasks;
+    MutexLock lock(tasks.mutex);
+    const bool exists = owner > 0 ? static_cast<bool>(tasks.find_task(owner)) : static_cast<bool>(tasks.find_group(-owner));
+    if (!exists) return error(ESRCH);
   }
+  file.async_owner.store(owner);
+  return {};
+}
+
+Result<void> set_owner_extended(Task& task, OpenFile& file, uint64_t address) {
+  const abi::OwnerArgument owner = TRY(UserPtr<abi::OwnerArgument>(address).read());
+  if (owner.type != abi::kOwnerThread && owner.type != abi::kOwnerProcess && owner.type != abi::kOwnerGroup) return error(EINVAL);
+  if (owner.pid < 0) return error(ESRCH);
+  return set_owner(task, file, owner.type == abi::kOwnerGroup ? -owner.pid : owner.pid);
+}
+
+// fcntl(2), F_SETLEASE. Leases are not kept: who asks for one is told that this file cannot have it, and nobody ever holds one.
+Result<void> set_lease(Task& task, OpenFile& file, uint64_t type) {
+  const Credentials& credentials = task.credentials();
+  if (credentials.fsuid != file.inode().uid() && !credentials.has(Capability::Lease)) return error(EACCES);
+  if (!file.inode().is_regular()) return error(EINVAL);
+  return error(static_cast<int>(type) == abi::kUnlock ? EAGAIN : EINVAL);
 }
 
 Result<int64_t> sys_fcntl(Task& task, Fd fd, int command, uint64_t argument) {
@@ -128,14 +145,16 @@ Result<int64_t> sys_fcntl(Task& task, Fd fd, int command, uint64_t argument) {
     case fcntl::kGetOwner: return file->async_owner.load();
     case fcntl::kSetOwner:
       if (static_cast<int32_t>(argument) == INT32_MIN) return error(EINVAL);
-      file->async_owner.store(static_cast<int32_t>(argument));
+      TRY(set_owner(task, *file, static_cast<int32_t>(argument)));
       return 0;
+    case fcntl::kSetLease: TRY(set_lease(task, *file, argument)); return 0;
+    case fcntl::kGetLease: return abi::kUnlock;
     case fcntl::kGetSignal: return file->async_signal.load();
     case fcntl::kSetSignal:
       if (argument > 64) return error(EINVAL);
       file->async_signal.store(static_cast<int32_t>(argument));
       return 0;
-    case fcntl::kSetOwnerExtended: TRY(set_owner_extended(*file, argument)); return 0;
+    case fcntl::kSetOwnerExtended: TRY(set_owner_extended(task, *file, argument)); return 0;
     case fcntl::kGetOwnerExtended: {
       const int32_t owner = file->async_owner.load();
       const abi::OwnerArgument shown{owner < 0 ? abi::kOwnerGroup : abi::kOwnerProcess, owner < 0 ? -owner : owner};
@@ -188,7 +207,8 @@ Result<int64_t> sys_ioctl(Task& task, Fd fd, uint32_t request, uint64_t argument
     case ioctls::kNonBlocking: TRY(set_flag(*file, open_flags::kNonBlock, UserPtr<int32_t>(argument))); return 0;
     case ioctls::kAsync: TRY(set_flag(*file, open_flags::kAsync, UserPtr<int32_t>(argument))); return 0;
     case ioctls::kBytesReadable:
-      if (!file->inode().is_regular()) break;
+      // Sockets and terminals answer by themselves, as they have more to say.
+      if (!file->inode().is_regular() && file->kind() != vfs::FileKind::Pipe && file->kind() != vfs::FileKind::Inotify) break;
       TRY(UserPtr<int32_t>(argument).write(static_cast<int32_t>(TRY(file->readable_bytes()))));
       return 0;
     default: break;
@@ -200,7 +220,7 @@ Result<int64_t> sys_ioctl(Task& task, Fd fd, uint32_t request, uint64_t argument
 
 const SyscallRow kSysControlRows[] = {
     full<sys_ioctl>(16, "ioctl"),
-    partial<sys_fcntl>(72, "fcntl", "no leases, no directory notification"),
+    partial<sys_fcntl>(72, "fcntl", "leases are not kept (F_SETLEASE: EINVAL), no directory notification"),
     full<sys_flock>(73, "flock"),
 };
 const size_t kSysControlRowCount = std::size(kSysControlRows);

@@ -28,6 +28,12 @@ Result<void> apply_size_limit(Task& task, OpenFile& file, uint64_t start, UserIn
   return {};
 }
 
+/// Reading and writing beyond the largest offset is refused as a whole, not cut.
+Result<void> check_end(int64_t offset, size_t length) {
+  if (length > static_cast<uint64_t>(INT64_MAX - offset)) return error(EINVAL);
+  return {};
+}
+
 void after_write(Task& task, OpenFile& file) {
   if (file.inode().mode() & (vfs::mode::kSetUid | vfs::mode::kSetGid)) [[unlikely]]
     vfs_of(task).clear_privileges(task.caller(), vfs::Target(file));
@@ -43,6 +49,7 @@ Result<size_t> write_here(Task& task, OpenFile& file, UserInBuffer& buffer) {
 Result<size_t> read_there(OpenFile& file, int64_t offset, UserOutBuffer& buffer) {
   if (offset < 0) return error(EINVAL);
   if (!file.is_seekable()) return error(ESPIPE);
+  TRY(check_end(offset, buffer.remaining()));
   const size_t count = TRY(file.read_at(static_cast<uint64_t>(offset), buffer));
   if (count != 0 && file.path().dentry) vfs::notify_file(file.inode(), *file.path().dentry, vfs::notify_bits::kAccess);
   return count;
@@ -51,6 +58,7 @@ Result<size_t> read_there(OpenFile& file, int64_t offset, UserOutBuffer& buffer)
 Result<size_t> write_there(Task& task, OpenFile& file, int64_t offset, UserInBuffer& buffer, bool append) {
   if (offset < 0) return error(EINVAL);
   if (!file.is_seekable()) return error(ESPIPE);
+  TRY(check_end(offset, buffer.remaining()));
   // pwrite(2), BUGS: with O_APPEND the data goes to the end, whatever the offset.
   append |= (file.flags() & open_flags::kAppend) != 0;
   auto start = static_cast<uint64_t>(offset);
@@ -144,6 +152,8 @@ Result<size_t> sys_pwritev2(Task& task, Fd fd, uint64_t vector, uint64_t count, 
 
 Result<uint64_t> sys_lseek(Task& task, Fd fd, int64_t offset, int whence) {
   const RefPtr<OpenFile> file = TRY(task.fds().usable(fd));
+  constexpr int kLastWhence = 4;  // SEEK_HOLE
+  if (whence < 0 || whence > kLastWhence) return error(EINVAL);
   return file->seek(offset, whence);
 }
 

@@ -136,7 +136,8 @@ Result<RefPtr<OpenFile>> Vfs::open_place(const Caller& caller, Path place, uint3
 Result<RefPtr<OpenFile>> Vfs::make_open_file(const Caller& caller, Path place, uint32_t flags) {
   using namespace open_flags;
   Inode& inode = *place.dentry->inode();
-  const bool writes = (flags & kAccessMask) != kReadOnly && !(flags & kPath) && inode.is_regular();
+  const uint32_t access = flags & kAccessMask;
+  const bool writes = (access == kWriteOnly || access == kReadWrite) && !(flags & kPath) && inode.is_regular();
   if (writes) TRY(inode.add_writer());
   Result<RefPtr<OpenFile>> opened = [&]() -> Result<RefPtr<OpenFile>> {
     const uint32_t kept = flags & ~kCloseOnExec;

@@ -2,6 +2,7 @@
 
 #include "core/kernel/vfs/dentry.h"
 #include "core/kernel/vfs/file_locks.h"
+#include "core/kernel/vfs/memory_files.h"
 #include "core/kernel/vfs/mount.h"
 #include "core/kernel/vfs/notify.h"
 
@@ -11,6 +12,12 @@ namespace {
 
 constexpr uint64_t kMaximumOffset = INT64_MAX;
 enum : int { kSeekSet = 0, kSeekCurrent = 1, kSeekEnd = 2, kSeekData = 3, kSeekHole = 4 };
+
+/// What would end beyond the largest offset is refused as a whole: EINVAL, as Linux does for reading and writing alike.
+Result<void> check_end(uint64_t offset, size_t length) {
+  if (offset > kMaximumOffset || length > kMaximumOffset - offset) [[unlikely]] return error(EINVAL);
+  return {};
+}
 
 Result<uint64_t> add_offset(uint64_t base, int64_t offset) {
   int64_t sum;
@@ -47,6 +54,7 @@ Result<size_t> OpenFile::read(UserOutBuffer& buffer) {
     count = TRY(read_at(0, buffer));
   } else {
     MutexLock lock(position_mutex_);
+    TRY(check_end(position(), buffer.remaining()));
     count = TRY(read_at(position(), buffer));
     set_position(position() + count);
   }
@@ -63,6 +71,7 @@ Result<size_t> OpenFile::write(UserInBuffer& buffer) {
   } else {
     MutexLock lock(position_mutex_);
     uint64_t offset = position();
+    TRY(check_end(offset, buffer.remaining()));
     count = TRY(write_at(offset, buffer, append));
     set_position(offset + count);
   }
@@ -70,11 +79,25 @@ Result<size_t> OpenFile::write(UserInBuffer& buffer) {
   return count;
 }
 
+bool OpenFile::forbids_shared_writes() {
+  const Result<uint32_t> sealed = inode_->seals();
+  return sealed.ok() && (sealed.value() & (seals::kWrite | seals::kFutureWrite));
+}
+
 Result<size_t> OpenFile::read_at(uint64_t, UserOutBuffer&) { return error(EINVAL); }
 Result<size_t> OpenFile::write_at(uint64_t&, UserInBuffer&, bool) { return error(EINVAL); }
 
 Result<uint64_t> OpenFile::seek(int64_t offset, int whence) {
-  if (!is_seekable()) return error(ESPIPE);
+  if (!is_seekable()) {
+    switch (kind()) {
+      case FileKind::Epoll:
+      case FileKind::Event:
+      case FileKind::Timer:
+      case FileKind::Signal:
+      case FileKind::Inotify: return uint64_t{0};
+      default: return error(ESPIPE);
+    }
+  }
   MutexLock lock(position_mutex_);
   uint64_t base = 0;
   switch (whence) {

@@ -46,8 +46,11 @@ class OpenFile : public mm::MappableFile {
 
   uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
   void set_status_flags(uint32_t flags);
-  bool is_readable() const final { return access_mode() != open_flags::kWriteOnly && !is_path_only(); }
-  bool is_writable() const final { return access_mode() != open_flags::kReadOnly && !is_path_only(); }
+  /// The access mode 3 was opened with both permissions and allows neither: open(2), "access mode 3 (nonstandard)".
+  bool is_readable() const final { return (access_mode() + 1) & 1 && !is_path_only(); }
+  bool is_writable() const final { return (access_mode() + 1) & 2 && !is_path_only(); }
+  /// F_SEAL_WRITE or F_SEAL_FUTURE_WRITE was set: no new shared mapping may be written.
+  bool forbids_shared_writes() final;
   bool is_path_only() const { return flags() & open_flags::kPath; }
   bool is_nonblocking() const { return flags() & open_flags::kNonBlock; }
 
@@ -61,7 +64,7 @@ class OpenFile : public mm::MappableFile {
   /// pread(2) for seekable files; read for streams, which ignore the offset.
   virtual Result<size_t> read_at(uint64_t offset, UserOutBuffer& buffer);
   virtual Result<size_t> write_at(uint64_t& offset, UserInBuffer& buffer, bool append);
-  /// lseek(2). `whence`: 0 set, 1 current, 2 end, 3 data, 4 hole.
+  /// lseek(2). `whence`: 0 set, 1 current, 2 end, 3 data, 4 hole. ESPIPE; Linux lets event files be and answers 0.
   virtual Result<uint64_t> seek(int64_t offset, int whence);
   /// Present readiness; registers with `table` first when it is not null.
   virtual uint32_t poll(PollTable* table);
