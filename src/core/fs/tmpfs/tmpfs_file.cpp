@@ -112,10 +112,14 @@ Result<void> TmpfsFile::change(const vfs::MetadataChange& wanted) {
   rest.size_bytes.reset();
   if (wanted.permissions && (seals_.load() & vfs::seals::kExec) && ((*wanted.permissions ^ mode()) & 0111)) return error(EPERM);
   if (wanted.size_bytes) {
+    bool shrinks;
     {
       MutexLock lock(data_mutex_);
+      shrinks = *wanted.size_bytes < size_bytes();
       TRY(resize_locked(*wanted.size_bytes));
     }
+    // After the lock: page faults of those who map the file wait for this.
+    if (shrinks) mm::unmap_beyond(*this, *wanted.size_bytes);
     contents_changed();
     touch_modify_and_change_time();
     if (!rest.permissions && !rest.uid && !rest.gid && !rest.access_time && !rest.modify_time) return {};
@@ -169,7 +173,7 @@ Result<void> TmpfsFile::add_seals(uint32_t wanted) {
     MutexLock areas_lock(areas_mutex);
     for (const mm::SourceLink& link : areas) {
       const auto& area = static_cast<const mm::Area&>(link);
-      if ((area.flags & mm::map_flags::kTypeMask) == mm::map_flags::kShared && (area.protection & 2)) return error(EBUSY);
+      if ((area.flags & mm::map_flags::kTypeMask) == mm::map_flags::kShared && (area.maximum_protection & 2)) return error(EBUSY);
     }
   }
   // An executable file that may not change its execute bits shall not change its contents either: memfd_create(2).
