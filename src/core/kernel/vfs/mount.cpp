@@ -82,13 +82,13 @@ RefPtr<Mount> MountTree::mounted_on(const Mount& mount, const Dentry& dentry) {
   return RefPtr<Mount>(find_locked(mount, dentry));
 }
 
-bool MountTree::descend_once(RefPtr<Mount>& mount, RefPtr<Dentry>& dentry) {
+bool MountTree::descend_once(RefPtr<Mount>& mount, RefPtr<Dentry>& dentry, bool counts_as_use) {
   RefPtr<Mount> next;
   {
     MutexLock lock(mutex_);
     Mount* found = find_locked(*mount, *dentry);
     if (!found) return false;
-    found->expiring_ = false;
+    if (counts_as_use) found->expiring_ = false;
     next = RefPtr<Mount>(found);
   }
   dentry = next->root_ref();

@@ -108,9 +108,10 @@ class MountTree {
   /// The topmost mount on a place, or null.
   RefPtr<Mount> mounted_on(const Mount& mount, const Dentry& dentry);
   /// Replaces a path by what is mounted over it, as deep as it goes.
-  void descend(RefPtr<Mount>& mount, RefPtr<Dentry>& dentry) {
+  /// `counts_as_use`: a mount that umount2(MNT_EXPIRE) marked is in use again.
+  void descend(RefPtr<Mount>& mount, RefPtr<Dentry>& dentry, bool counts_as_use = true) {
     while (dentry->mounted_here.load(std::memory_order_acquire) != 0)
-      if (!descend_once(mount, dentry)) return;
+      if (!descend_once(mount, dentry, counts_as_use)) return;
   }
   /// From the root of a mount to the place that it is on; false at the top.
   bool ascend(RefPtr<Mount>& mount, RefPtr<Dentry>& dentry);
@@ -143,7 +144,7 @@ class MountTree {
     const uint64_t mixed = (reinterpret_cast<uintptr_t>(&parent) >> 6) * 31 + (reinterpret_cast<uintptr_t>(&dentry) >> 6);
     return places_[(mixed ^ mixed >> 12) % kPlaceBuckets];
   }
-  bool descend_once(RefPtr<Mount>& mount, RefPtr<Dentry>& dentry);
+  bool descend_once(RefPtr<Mount>& mount, RefPtr<Dentry>& dentry, bool counts_as_use);
   Mount* find_locked(const Mount& parent, const Dentry& dentry) REQUIRES(mutex_);
   void attach_locked(Mount& mount, RefPtr<Mount> parent, RefPtr<Dentry> mountpoint) REQUIRES(mutex_);
   /// Undoes attach_locked. The tree's reference on the mount is the caller's now, to be given to release() without the lock.

@@ -65,7 +65,7 @@ Result<void> Vfs::unmount(const Caller& caller, At target, int flags) {
   if (flags & ~(kForce | kDetach | kExpire | kNoFollow)) return error(EINVAL);
   if ((flags & kExpire) && (flags & (kForce | kDetach))) return error(EINVAL);
   TRY(check_privilege(caller));
-  Path place = TRY(lookup(caller, target, flags & kNoFollow ? 0 : walk::kFollow));
+  Path place = TRY(lookup(caller, target, walk::kUnmount | (flags & kNoFollow ? 0 : walk::kFollow)));
   if (place.dentry.get() != &place.mount->root()) return error(EINVAL);
   if (place.mount == mounts_->root()) {
     // The first root is never taken away: without MNT_DETACH it becomes read-only, umount(2) of "/" at shutdown.

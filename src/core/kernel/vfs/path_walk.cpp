@@ -78,7 +78,7 @@ Result<void> PathWalk::go_up() {
     if (!vfs_.mounts().ascend(mount_, dentry_)) return {};
     if (flags_ & walk::kNoMountCrossing) return error(EXDEV);
   }
-  vfs_.mounts().descend(mount_, dentry_);
+  vfs_.mounts().descend(mount_, dentry_, !(flags_ & walk::kUnmount));
   return {};
 }
 
@@ -86,7 +86,7 @@ Result<void> PathWalk::enter(RefPtr<Dentry> child) {
   dentry_ = std::move(child);
   if (dentry_->mounted_here.load(std::memory_order_acquire) == 0) [[likely]] return {};
   const Mount* before = mount_.get();
-  vfs_.mounts().descend(mount_, dentry_);
+  vfs_.mounts().descend(mount_, dentry_, !(flags_ & walk::kUnmount));
   if ((flags_ & walk::kNoMountCrossing) && mount_.get() != before) return error(EXDEV);
   return {};
 }

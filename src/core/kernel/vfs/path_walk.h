@@ -20,6 +20,7 @@ inline constexpr unsigned kDirectory = 2;     // the result must be a directory:
 inline constexpr unsigned kEmptyPath = 4;     // "" means the base itself (AT_EMPTY_PATH); else ENOENT
 // openat2(2):
 inline constexpr unsigned kNoMountCrossing = 8, kNoMagicLinks = 16, kNoSymlinks = 32, kBeneath = 64, kInRoot = 128, kCachedOnly = 256;
+inline constexpr unsigned kUnmount = 512;  // umount2(2): passing a mount does not count as its use
 }  // namespace walk
 
 class PathWalk {
