@@ -121,6 +121,8 @@ class AddressSpace : public RefCounted {
   /// What the program was started with, for those who look at another process (argument_text.h); may be null.
   RefPtr<const ArgumentText> argument_text;
   RefPtr<MappableFile> executable;
+  /// Keeps the program's file from being written while it runs; only held here.
+  RefPtr<RefCounted> executable_hold;
   /// Trap only: the program uses the GS base, so its calls must not come through patched sites.
   bool trap_only = false;
   /// Makes it so: text that is mapped shows copies without patches from now on, and so does text that will be. ENOMEM, EIO.

@@ -68,6 +68,7 @@ void AddressSpace::clear() {
   auxiliary_vector.clear();
   argument_text = nullptr;
   executable = nullptr;
+  executable_hold = nullptr;
   trap_only = false;
 }
 

@@ -95,6 +95,7 @@ void AddressSpace::copy_shape_from(const AddressSpace& parent) {
   arguments_start = parent.arguments_start, arguments_end = parent.arguments_end;
   environment_start = parent.environment_start, environment_end = parent.environment_end;
   executable = parent.executable;
+  executable_hold = parent.executable_hold;
   argument_text = parent.argument_text;
   trap_only = parent.trap_only;
   break_end_ = parent.break_end_;

@@ -148,8 +148,7 @@ Result<Fd> sys_memfd_create(Task& task, UserString name, uint32_t flags) {
   const uint32_t sealed = no_exec ? vfs::seals::kExec : flags & abi::kMemfdAllowSealing ? 0 : vfs::seals::kSeal;
   RefPtr<vfs::Inode> inode = TRY(maker->make(task.caller(), no_exec ? 0666 : 0777, sealed));
   RefPtr<MemoryFile> file = TRY(make_ref<MemoryFile>(std::move(inode), open_flags::kReadWrite | open_flags::kLargeFile, text.take()));
-  TRY(file->inode().add_writer());
-  file->set_counted_as_writer();
+  // It does not count as a writer: as on Linux, what was written may be run through the descriptor that it was written by.
   return add_descriptor(task, std::move(file), flags & abi::kMemfdCloseOnExec);
 }
 

@@ -11,6 +11,7 @@
 #include "core/kernel/task/exit.h"
 #include "core/kernel/task/kernel.h"
 #include "core/kernel/task/task.h"
+#include "core/kernel/vfs/execution_hold.h"
 #include "core/kernel/vfs/mount.h"
 #include "core/kernel/vfs/vfs.h"
 #include "core/lib/elf/script.h"
@@ -100,6 +101,7 @@ static_assert(kHeadBytes >= elf::kScriptLineBytes);
 /// A program file whose headers were read and checked.
 struct Program {
   RefPtr<vfs::OpenFile> file;
+  RefPtr<vfs::ExecutionHold> hold;
   std::optional<ElfImage> image;
 };
 
@@ -132,11 +134,16 @@ Result<RefPtr<vfs::OpenFile>> open_from_cwd(Task& task, std::string_view path) {
 Result<Program> resolve_program(Task& task, ExecRequest& request) {
   constexpr int kMaximumScripts = 4;
   for (int depth = 0;; ++depth) {
+    RefPtr<vfs::ExecutionHold> hold = TRY(vfs::ExecutionHold::take(request.file->inode()));
     std::byte head[kHeadBytes];
     const size_t size = TRY(read_kernel(*request.file, 0, head));
     const std::span<const std::byte> start(head, size);
     const bool is_script = size >= 2 && head[0] == std::byte{'#'} && head[1] == std::byte{'!'};
-    if (!is_script) return load_headers(std::move(request.file), start, elf::Role::Program);
+    if (!is_script) {
+      Program program = TRY(load_headers(std::move(request.file), start, elf::Role::Program));
+      program.hold = std::move(hold);
+      return program;
+    }
     if (depth > kMaximumScripts) return error(ELOOP);
     const elf::Script script = TRY(elf::parse_script(start));
     if (request.name_is_unreachable) return error(ENOENT);
@@ -158,9 +165,12 @@ Result<Program> open_interpreter(Task& task, const Program& program) {
   if (TRY(read_kernel(*program.file, range.offset, content)) != range.size) return error(EIO);
   const std::string_view path = TRY(elf::interpreter_path(content));
   RefPtr<vfs::OpenFile> file = TRY(open_from_cwd(task, path));
+  RefPtr<vfs::ExecutionHold> hold = TRY(vfs::ExecutionHold::take(file->inode()));
   std::byte head[kHeadBytes];
   const size_t size = TRY(read_kernel(*file, 0, head));
-  return load_headers(std::move(file), std::span(head, size), elf::Role::Interpreter);
+  Program interpreter = TRY(load_headers(std::move(file), std::span(head, size), elf::Role::Interpreter));
+  interpreter.hold = std::move(hold);
+  return interpreter;
 }
 
 /// Set-user-ID and set-group-ID bits count unless the mount or the task forbids them.
@@ -211,9 +221,15 @@ Result<void> exec(Task& task, ExecRequest request) {
                                            interpreter ? interpreter->file : nullptr, request.name, request.arguments, request.environment);
   if (!outcome.ok()) {
     log(LogLevel::Info, "{}[{}]: the new program could not be laid out: errno {}", task.name, task.tid(), outcome.failure().code);
+    // exit_group does not return to let go of these.
+    program = Program{};
+    interpreter.reset();
+    executable = nullptr;
+    request = ExecRequest{};
     exit_group(task, exit_status_of_signal(signals::kSegv));
   }
   task.address_space().executable = std::move(executable);
+  task.address_space().executable_hold = std::move(program.hold);
   set_task_name(task, shown_name);
   task.process().has_execed = true;
   layout.start(task);
