@@ -65,6 +65,7 @@ WaitOutcome collect_change_locked(Process& child, const WaitRequest& request) {
 Result<WaitOutcome> wait_for_child(Task& current, const WaitRequest& request) {
   Process& parent = current.process();
   MutexLock lock(current.kernel().tasks.mutex);
+  Result<void> slept;
   for (;;) {
     bool has_candidate = false;
     for (Process& child : parent.children) {
@@ -80,7 +81,9 @@ Result<WaitOutcome> wait_for_child(Task& current, const WaitRequest& request) {
     }
     if (!has_candidate) return error(ECHILD);
     if (request.options & wait_options::kNoHang) return WaitOutcome{};
-    TRY(parent.child_events.wait(current.kernel().tasks.mutex, Sleep::Interruptible));
+    // A child's end comes with a signal: the children are looked at once more before that counts as an interruption.
+    TRY(std::move(slept));
+    slept = parent.child_events.wait(current.kernel().tasks.mutex, Sleep::Interruptible);
   }
 }
 
