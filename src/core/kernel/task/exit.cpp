@@ -136,7 +136,8 @@ void exit_task(Task& current, int status) {
     MutexLock signal_lock(process.signal_mutex);
     current.exiting = true;
     is_last = --process.live_threads == 0;
-    if (current.is_leader() && !process.group_exiting) process.exit_status = status;
+    // Without a group exit the status is that of the thread that leaves last.
+    if (is_last && !process.group_exiting) process.exit_status = status;
   }
   // The guest's words of memory are written while its address space is still there.
   futex::release_robust_list(current);
