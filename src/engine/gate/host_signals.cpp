@@ -82,14 +82,18 @@ class Interrupted {
   greg_t* r_;
 };
 
-constexpr uint8_t kAlignmentCheck = 17, kPageFault = 14;
+constexpr uint8_t kAlignmentCheck = 17, kPageFault = 14, kX87Error = 16, kSimdError = 19;
 
 /// The fault as the processor gave it. A SIGBUS that is no alignment check is the host's word that a mapped file ends before the page.
 Trap fault_of(int signal, const siginfo_t& info, const Interrupted& at) {
   if (signal == SIGBUS && at.get(REG_TRAPNO) != kAlignmentCheck)
     return Trap{.kind = TrapKind::Fault, .vector = kPageFault, .address = reinterpret_cast<uint64_t>(info.si_addr),
                 .error_code = at.get(REG_ERR) | mm::AddressSpace::kHostBusError};
-  return Trap{.kind = TrapKind::Fault, .vector = static_cast<uint8_t>(at.get(REG_TRAPNO)), .address = at.get(REG_CR2), .error_code = at.get(REG_ERR)};
+  const auto vector = static_cast<uint8_t>(at.get(REG_TRAPNO));
+  // What kind of floating-point error it was only the host has seen: it says so in the signal's code.
+  const bool is_float = vector == kX87Error || vector == kSimdError;
+  return Trap{.kind = TrapKind::Fault, .vector = vector, .address = at.get(REG_CR2),
+              .error_code = is_float ? static_cast<uint64_t>(info.si_code) : at.get(REG_ERR)};
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ struct Trap {
   TrapKind kind;
   uint8_t vector = 0;           // x86 exception number for faults: 0 #DE, 1 #DB, 3 #BP, 4 #OF, 6 #UD, 13 #GP, 14 #PF, 16/19 FP, 17 #AC
   uint64_t address = 0;         // CR2 for #PF
-  uint64_t error_code = 0;      // x86 page-fault error bits for #PF: 1 protection, 2 write, 4 user, 16 instruction fetch
+  uint64_t error_code = 0;      // #PF: x86 bits 1 protection, 2 write, 4 user, 16 instruction fetch; 16/19: the si_code of SIGFPE
 };
 
 }  // namespace umk

@@ -32,7 +32,9 @@ constexpr unsigned kPageFault = 14;
 void deliver_fault(Task& task, const Trap& trap, bool is_mapped, bool is_beyond_file) {
   task.fault_vector = trap.vector;
   const bool is_float = trap.vector == 16 || trap.vector == 19;
-  task.fault_error = is_float ? 0 : trap.error_code;
+  // What else the engine says in the error code is between it and the address space.
+  constexpr uint64_t kProcessorBits = 0xff;
+  task.fault_error = is_float ? 0 : trap.vector == kPageFault ? trap.error_code & kProcessorBits : trap.error_code;
   if (trap.vector == kPageFault) {
     task.fault_address = trap.address;
     // Guests see their own faults as faults of user mode.
