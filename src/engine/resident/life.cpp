@@ -117,6 +117,7 @@ Result<void> ResidentEngine::start_thread(Task& child) {
     return made.failure();
   }
   HostThread& host = *made.take();
+  vessel.is_single.store(false, std::memory_order_relaxed);
   attach(host, bundle);
   vessel.live_tasks.fetch_add(1);
   // The word is set before the thread runs, so that nobody takes a thread that has not begun for one that has ended.

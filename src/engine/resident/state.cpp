@@ -104,10 +104,63 @@ Result<void> ResidentEngine::load_vectors(uint64_t user_address) {
   return {};
 }
 
+namespace {
+
+uint64_t host_clock_ns(int64_t clock_id) {
+  struct {
+    int64_t seconds, nanoseconds;
+  } time{};
+  if (host::raw_call(kHostClockGettime, static_cast<uint64_t>(clock_id), reinterpret_cast<uint64_t>(&time)) != 0) return 0;
+  return static_cast<uint64_t>(time.seconds) * 1'000'000'000 + static_cast<uint64_t>(time.nanoseconds);
+}
+
+/// The CPU time of a host thread up to this moment, 0 when it cannot be seen from here: the host shows the clocks of one's own threads and of whole
+/// processes. clock_getcpuclockid(3) has the numbers.
+uint64_t thread_clock_ns(const HostThread& host) {
+  constexpr int64_t kThreadCpu = 3, kScheduled = 2, kOfThread = 4;
+  const int64_t tid = host.tid.load(std::memory_order_acquire);
+  if (current_stack().task && &host == &current_host()) return host_clock_ns(kThreadCpu);
+  if (tid <= 0) return 0;
+  if (current_stack().task && host.vessel == current_host().vessel) return host_clock_ns((~tid * 8) | kScheduled | kOfThread);
+  return host.is_leader() && host.vessel->is_single.load(std::memory_order_relaxed) ? host_clock_ns((~tid * 8) | kScheduled) : 0;
+}
+
+/// What the host's counters, which are only as new as its last tick, do not show yet.
+void add_running_time(guest::Usage& usage, const guest::Usage& arrival, uint64_t clock_ns, uint64_t told_ns) {
+  const uint64_t shown = arrival.user_ns + arrival.system_ns;
+  if (clock_ns > shown) usage.user_ns += clock_ns - shown;
+  if (usage.user_ns + usage.system_ns < told_ns) usage.user_ns = told_ns - usage.system_ns;
+}
+
+}  // namespace
+
 guest::Usage ResidentEngine::usage(Task& task) {
   Bundle& bundle = bundle_of(task);
-  if (is_current(task)) account_usage(bundle);
-  return bundle.usage_before;
+  if (is_current(task)) {
+    account_usage(bundle);
+    guest::Usage usage = bundle.usage_before;
+    const uint64_t told_ns = bundle.usage_told_ns.load(std::memory_order_relaxed);
+    add_running_time(usage, bundle.usage_at_arrival, thread_clock_ns(*bundle.host), told_ns);
+    bundle.usage_told_ns.store(usage.user_ns + usage.system_ns, std::memory_order_relaxed);
+    return usage;
+  }
+  constexpr int kAttempts = 100;
+  guest::Usage usage;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const uint32_t version = bundle.usage_version.load(std::memory_order_acquire);
+    if (version & 1) continue;
+    usage = bundle.usage_before;
+    const guest::Usage arrival = bundle.usage_at_arrival;
+    const HostThread* host = bundle.host;
+    // A task that exits may lose its host thread, and a vfork's parent has lent it.
+    const bool runs = host && !task.exiting.load() && host->current == &bundle;
+    const uint64_t clock_ns = runs ? thread_clock_ns(*host) : 0;
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (bundle.usage_version.load(std::memory_order_relaxed) != version) continue;
+    add_running_time(usage, arrival, clock_ns, bundle.usage_told_ns.load(std::memory_order_relaxed));
+    break;
+  }
+  return usage;
 }
 
 Result<void> ResidentEngine::set_affinity(Task& task, std::span<const uint8_t> cpu_mask) {

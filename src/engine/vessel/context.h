@@ -66,6 +66,10 @@ struct alignas(64) Bundle : Context {
   /// The host's usage counters of the host thread when this context came to it, and what it had used before.
   guest::Usage usage_at_arrival;
   guest::Usage usage_before;
+  /// Odd while the two are being written; others read them without a lock.
+  std::atomic<uint32_t> usage_version{0};
+  /// The most CPU time that the task itself was told: its clock does not go back.
+  std::atomic<uint64_t> usage_told_ns{0};
 
   alignas(64) std::byte vectors[kVectorAreaBytes];
   /// The Task lives here (guest::Engine::task_storage).
@@ -128,6 +132,8 @@ struct Vessel : ListHook<> {
   HostThread* dead_threads GUARDED_BY(mutex) = nullptr;
   Vessel* next_leaving = nullptr;
   uint64_t used_slots[kSlotCount / 64] GUARDED_BY(mutex) = {};
+  /// It never had another thread than the leader, so that the host's clock of the process is that of the leader.
+  std::atomic<bool> is_single{true};
 };
 
 inline bool HostThread::is_leader() const { return vessel->leader == this; }

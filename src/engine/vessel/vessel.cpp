@@ -345,10 +345,15 @@ guest::Usage host_usage() {
   return usage;
 }
 
-void begin_usage(Bundle& bundle) { bundle.usage_at_arrival = host_usage(); }
+void begin_usage(Bundle& bundle) {
+  bundle.usage_version.fetch_add(1);
+  bundle.usage_at_arrival = host_usage();
+  bundle.usage_version.fetch_add(1);
+}
 
 void account_usage(Bundle& bundle) {
   const guest::Usage now = host_usage();
+  bundle.usage_version.fetch_add(1);
   guest::Usage& before = bundle.usage_before;
   const guest::Usage& base = bundle.usage_at_arrival;
   before.user_ns += now.user_ns - base.user_ns;
@@ -358,6 +363,7 @@ void account_usage(Bundle& bundle) {
   before.voluntary_switches += now.voluntary_switches - base.voluntary_switches;
   before.involuntary_switches += now.involuntary_switches - base.involuntary_switches;
   bundle.usage_at_arrival = now;
+  bundle.usage_version.fetch_add(1);
 }
 
 }  // namespace umk::engine

@@ -2,6 +2,7 @@
 
 #include "core/kernel/mm/address_space.h"
 #include "core/kernel/task/pidfd.h"
+#include "core/kernel/task/process_timers.h"
 #include "core/kernel/task/signals.h"
 #include "core/kernel/task/task_bundle.h"
 #include "core/kernel/time/clocks.h"
@@ -97,12 +98,25 @@ RefPtr<Process> make_process(Draft& draft, Task& parent, const CloneRequest& req
   return process;
 }
 
+/// RLIMIT_NPROC, getrlimit(2): the tasks of the caller's user, this one included.
+Result<void> check_process_limit_locked(TaskList& tasks, const Task& parent) REQUIRES(tasks.mutex) {
+  const Credentials& who = parent.credentials();
+  const uint64_t limit = parent.process().limits.soft(Resource::Processes);
+  // Counting is for the rare case that there can be as many.
+  if (tasks.task_count() < limit || who.uid == 0 || who.has(Capability::SysResource) || who.has(Capability::SysAdmin)) return {};
+  uint64_t count = 0;
+  for (RefPtr<Task> task = tasks.next_task(1); task; task = tasks.next_task(task->tid() + 1))
+    if (task->credentials_ref()->uid == who.uid && ++count >= limit) return error(EAGAIN);
+  return {};
+}
+
 /// Makes the child known: from here on it can be signalled and waited for.
 Result<void> publish(Draft& draft, Task& parent, const CloneRequest& request) {
   Task& child = *draft.task;
   TaskList& tasks = parent.kernel().tasks;
   Process& process = child.process();
   MutexLock lock(tasks.mutex);
+  TRY(check_process_limit_locked(tasks, parent));
   // A signal to the parent's group that came just now must not miss the child: the call is done again after its delivery.
   if (parent.stack().interrupts.load() & (sync::interrupt::kSignal | sync::interrupt::kKill)) return error(ERESTARTNOINTR);
   {
@@ -224,6 +238,10 @@ Result<int64_t> clone_task(Task& parent, const CloneRequest& request) {
   const bool borrows = (flags & kVfork) && (flags & kVm) && !(flags & kThread);
   if ((flags & kVfork) && !borrows) child.vfork_parent = &parent.stack();
   if (const Result<void> published = publish(draft, parent, request); !published.ok()) return give_up(published.failure());
+
+  // A limit on CPU time is inherited and has to be watched; without memory for that the child runs without.
+  if (!(flags & kThread) && child.process().limits.soft(Resource::Cpu) != kUnlimited)
+    if (Result<ProcessTimers&> timers = ProcessTimers::of(child.process()); timers.ok()) timers.value().watch_cpu_limit();
 
   // The host context holds the task and its bundle from here on; both are given back in exit.
   child.add_reference();

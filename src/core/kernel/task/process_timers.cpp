@@ -66,12 +66,33 @@ Result<uint64_t> read_clock(Task& current, const ClockSpec& clock) {
   }
 }
 
+namespace {
+
+void ask_threads_locked(Process& process) {
+  for (Task& task : process.tasks)
+    if (!task.exiting.load(std::memory_order_relaxed)) interrupt_task(task, sync::interrupt::kWork);
+}
+
+}  // namespace
+
+void ask_for_cpu_time(Task& current, const ClockSpec& clock) {
+  MutexLock lock(current.kernel().tasks.mutex);
+  if (clock.id == 0) {
+    ask_threads_locked(current.process());
+  } else if (const RefPtr<Task> task = current.kernel().tasks.find_task(clock.id)) {
+    ask_threads_locked(task->process());
+  }
+}
+
 /// One timer. Everything but `armed` state of the queue is guarded by the mutex of its ProcessTimers.
 class ProcessTimer final : public time::Timer {
  public:
   enum class Notify { Signal, None, Thread };
 
   ProcessTimer(ProcessTimers& owner, ClockSpec clock) : owner_(owner), clock_(clock) {}
+
+  /// Looks whether the time has come: sends what is due, and arms the queue for what is left.
+  void check_locked();
 
   bool is_cpu() const { return clock_.kind != ClockSpec::Kind::Wall; }
   bool is_set() const { return expiry_ != 0; }
@@ -83,7 +104,7 @@ class ProcessTimer final : public time::Timer {
     if (clock_.kind == ClockSpec::Kind::ThreadCpu) return thread_ ? cpu_ns(process.kernel().engine.usage(*thread_), clock_.user_only) : 0;
     guest::Usage sum = process.dead_threads_usage;
     for (Task& task : process.tasks)
-      if (task.is_started) add_usage(sum, process.kernel().engine.usage(task));
+      if (task.is_started.load(std::memory_order_acquire) || &task == Task::current_or_null()) add_usage(sum, process.kernel().engine.usage(task));
     return cpu_ns(sum, clock_.user_only);
   }
 
@@ -142,6 +163,11 @@ void ProcessTimer::on_expired() {
   MutexLock list(process.kernel().tasks.mutex);
   MutexLock lock(owner_.mutex());
   if (!is_set()) return;
+  if (is_cpu()) ask_threads_locked(process);
+  else check_locked();
+}
+
+void ProcessTimer::check_locked() {
   const uint64_t at = now();
   if (is_cpu_limit_) {
     check_cpu_limit_locked(at);
@@ -324,6 +350,17 @@ void ProcessTimers::remove_all_posix() {
 void ProcessTimers::note_signal_taken(int timer_id, int overrun) {
   MutexLock lock(mutex_);
   if (ProcessTimer* const timer = find_locked(timer_id)) timer->overrun_ = overrun;
+}
+
+void ProcessTimers::check_cpu_timers() {
+  MutexLock list(process_.kernel().tasks.mutex);
+  MutexLock lock(mutex_);
+  const auto check = [](std::unique_ptr<ProcessTimer>& timer) {
+    if (timer && timer->is_cpu() && timer->is_set()) timer->check_locked();
+  };
+  for (auto& timer : interval_) check(timer);
+  check(cpu_limit_);
+  for (auto& timer : posix_) check(timer);
 }
 
 void ProcessTimers::watch_cpu_limit() {

@@ -1,7 +1,9 @@
 // Timers of a process: alarm(2), setitimer(2), timer_create(2).
 //
-// Timers on clocks of real time are armed in the kernel's TimerQueue. Timers on CPU time (ITIMER_VIRTUAL, ITIMER_PROF, RLIMIT_CPU, CPU clocks) are
-// checked against what Engine::usage tells: armed for the earliest real moment at which the CPU time can be used up, then again for the rest.
+// Timers on clocks of real time are armed in the kernel's TimerQueue. So are timers on CPU time (ITIMER_VIRTUAL, ITIMER_PROF, RLIMIT_CPU, CPU clocks),
+// for the earliest real moment at which the CPU time can be used up. What a thread has used only it can tell: at that moment all threads of the process
+// are asked to account for themselves (sync::interrupt::kWork). Those in user mode do so at once, those in the kernel on their way out; each then
+// fires what is due and arms the queue for the rest. A process that sleeps is thus asked once and then left alone.
 //
 // Lock: one mutex for all timers of a process, ranked Process; signals are sent with it held.
 #pragma once
@@ -24,6 +26,8 @@ struct ClockSpec {
 };
 /// The clock's time now, as `current` sees it; EINVAL when its process or thread is gone.
 Result<uint64_t> read_clock(Task& current, const ClockSpec& clock);
+/// Asks the threads that `clock` counts to account for what they used, so that a later reading is exact.
+void ask_for_cpu_time(Task& current, const ClockSpec& clock);
 /// CPU time that a process has used.
 uint64_t process_cpu_ns(Process& process, bool user_only);
 
@@ -50,6 +54,8 @@ class ProcessTimers {
   void remove_all_posix();
   /// A timer's signal was taken, with this many overruns; timer_getoverrun tells them. No lock held.
   void note_signal_taken(int timer_id, int overrun);
+  /// A thread has accounted for its CPU time: fires what is due by it. Called by the thread itself without a lock.
+  void check_cpu_timers();
   /// RLIMIT_CPU has changed or is set at all: watches it.
   void watch_cpu_limit();
 

@@ -140,7 +140,20 @@ void run_handler(Task& task, Registers& registers, const SignalAction& action, c
 
 }  // namespace
 
+namespace {
+
+/// Work that was asked for by interrupt::kWork: CPU-time timers want to know what this thread has used.
+void do_asked_work(Task& task) {
+  if (!(task.stack().interrupts.load(std::memory_order_relaxed) & sync::interrupt::kWork)) return;
+  task.stack().interrupts.fetch_and(~sync::interrupt::kWork);
+  (void)task.kernel().engine.usage(task);
+  if (ProcessTimers* timers = task.process().timers.load(std::memory_order_acquire)) timers->check_cpu_timers();
+}
+
+}  // namespace
+
 void handle_pending_work(Task& task, Registers& registers) {
+  do_asked_work(task);
   if (task.set_child_tid != 0) {
     // clone(2), CLONE_CHILD_SETTID: the word is in the child's memory. A bad address is ignored, as Linux does.
     (void)UserPtr<int32_t>(std::exchange(task.set_child_tid, 0)).write(task.tid());

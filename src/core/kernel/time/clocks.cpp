@@ -26,6 +26,8 @@ bool is_wall_clock(int clock_id) {
   }
 }
 
+bool is_alarm_clock(int clock_id) { return clock_id == clock_ids::kRealtimeAlarm || clock_id == clock_ids::kBoottimeAlarm; }
+
 Result<uint64_t> wall_clock_ns(int clock_id) {
   switch (clock_id) {
     case clock_ids::kRealtime:

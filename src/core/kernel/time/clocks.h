@@ -16,6 +16,8 @@ inline uint64_t realtime_ns() { return host::now_ns(host::Clock::Realtime); }
 
 /// True for the clocks that count real time and that all processes share: everything but CPU-time clocks.
 bool is_wall_clock(int clock_id);
+/// True for the clocks that would wake a sleeping machine. There is no such hardware: they only serve timerfd, as on a host without it.
+bool is_alarm_clock(int clock_id);
 /// The time of such a clock; EINVAL for numbers that clock_gettime(2) does not know.
 Result<uint64_t> wall_clock_ns(int clock_id);
 /// The monotonic moment at which clock `clock_id` shows `time_ns`, as the clocks stand now.
