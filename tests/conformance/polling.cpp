@@ -163,7 +163,7 @@ CASE(epoll_basics) {
   events("level triggered", epoll);
   shown("modify", add(epoll, p[1], 0, 2, EPOLL_CTL_MOD));
   events("only input", epoll);
-  shown("modify missing", add(epoll, 0, EPOLLIN, 3, EPOLL_CTL_MOD));
+  shown("modify missing", add(epoll, eventfd(0, 0), EPOLLIN, 3, EPOLL_CTL_MOD));
   shown("delete", epoll_ctl(epoll, EPOLL_CTL_DEL, p[0], nullptr));
   shown("delete again", epoll_ctl(epoll, EPOLL_CTL_DEL, p[0], nullptr));
   events("none", epoll);
@@ -200,7 +200,7 @@ CASE(epoll_modes) {
   events("armed again", epoll);
   shown("exclusive", add(epoll, p[1], EPOLLOUT | EPOLLEXCLUSIVE, 2));
   shown("exclusive with modify", add(epoll, p[1], EPOLLOUT, 2, EPOLL_CTL_MOD));
-  shown("exclusive one shot", add(epoll, 0, EPOLLIN | EPOLLEXCLUSIVE | EPOLLONESHOT, 3));
+  shown("exclusive one shot", add(epoll, eventfd(0, 0), EPOLLIN | EPOLLEXCLUSIVE | EPOLLONESHOT, 3));
   const int copy = dup(p[0]);
   add(epoll, p[0], EPOLLIN, 1, EPOLL_CTL_MOD);
   shown("dup is another entry", add(epoll, copy, EPOLLIN, 4));

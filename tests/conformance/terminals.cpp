@@ -21,6 +21,12 @@ struct Pair {
 
 void type(int fd, const char* text) { write(fd, text, strlen(text)); }
 
+// Linux brings input from one end to the other by a worker.
+void wait_for_input(int fd) {
+  pollfd one{fd, POLLIN, 0};
+  poll(&one, 1, 1000);
+}
+
 // All that arrives within a short time.
 void shown_output(const char* what, int fd) {
   char buffer[4096];
@@ -96,6 +102,7 @@ CASE(canonical) {
   shown_data("return is newline", buffer, read(p.slave, buffer, 64));
   int left = 0;
   type(p.master, "1234\n");
+  wait_for_input(p.slave);
   ioctl(p.slave, FIONREAD, &left);
   shown("FIONREAD", left);
   shown("flush", tcflush(p.slave, TCIFLUSH));
@@ -167,6 +174,7 @@ CASE(echo_flags) {
   shown_data("return stays", buffer, read(p.slave, buffer, 64));
   change(p.slave, 0, 0, 0, OPOST);
   type(p.slave, "x\ny");
+  sleep_ms(20);
   tcflush(p.slave, TCOFLUSH);
   shown_output("output as it is", p.master);
 }
@@ -307,7 +315,8 @@ CASE(opening) {
   const int slave = ifd("slave", open(name, O_RDWR | O_NOCTTY));
   struct stat st{};
   fstat(slave, &st);
-  say("%o major %lx", st.st_mode, st.st_rdev >> 8);
+  // The permissions are the mount's choice.
+  say("%o major %lx", st.st_mode & S_IFMT, st.st_rdev >> 8);
   const int peer = ifd("TIOCGPTPEER", ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY));
   write(peer, "p", 1);
   shown_output("through the peer", master);

@@ -1,0 +1,151 @@
+// System call sites: what a call may change, however it enters the kernel: a first call that traps, later ones that come by a patched
+// jump, sites in memory that no file stands behind, threads that meet at one site, jumps into the middle of one.
+#include "check.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <atomic>
+
+namespace {
+
+struct Values {
+  uint64_t rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15;
+};
+
+// Fills all registers from *v (rax is the number), calls at a site of its own, and stores them back. rsp must come back by itself.
+#define CALL_SITE(name)                                                                                                             \
+  extern "C" void name(Values* v);                                                                                                  \
+  asm(".text\n.globl " #name "\n.type " #name ",@function\n" #name ":\n.cfi_startproc\n"                                            \
+      "push %rbx\npush %rbp\npush %r12\npush %r13\npush %r14\npush %r15\npush %rdi\n"                                               \
+      "mov 0(%rdi),%rax\nmov 8(%rdi),%rbx\nmov 24(%rdi),%rdx\nmov 32(%rdi),%rsi\nmov 48(%rdi),%rbp\nmov 56(%rdi),%r8\n"             \
+      "mov 64(%rdi),%r9\nmov 72(%rdi),%r10\nmov 88(%rdi),%r12\nmov 96(%rdi),%r13\nmov 104(%rdi),%r14\nmov 112(%rdi),%r15\n"        \
+      "mov 40(%rdi),%rdi\nnop\nnop\nmov $39,%eax\nsyscall\n"                                                                       \
+      "xchg (%rsp),%rdi\nmov %rax,0(%rdi)\nmov %rbx,8(%rdi)\nmov %rdx,24(%rdi)\nmov %rsi,32(%rdi)\nmov %rbp,48(%rdi)\n"            \
+      "mov %r8,56(%rdi)\nmov %r9,64(%rdi)\nmov %r10,72(%rdi)\nmov %r12,88(%rdi)\nmov %r13,96(%rdi)\nmov %r14,104(%rdi)\n"          \
+      "mov %r15,112(%rdi)\npop %rsi\nmov %rsi,40(%rdi)\npop %r15\npop %r14\npop %r13\npop %r12\npop %rbp\npop %rbx\nret\n"         \
+      ".cfi_endproc\n.size " #name ",.-" #name "\n")
+
+CALL_SITE(first_site);
+CALL_SITE(raced_site);
+CALL_SITE(kicked_site);
+
+constexpr Values kPattern{39, 0x1111, 0, 0x3333, 0x4444, 0x5555, 0x6666, 0x7777, 0x8888, 0x9999, 0, 0xaaaa, 0xbbbb, 0xcccc, 0xdddd};
+
+bool is_intact(const Values& v, long result) {
+  return static_cast<long>(v.rax) == result && v.rbx == kPattern.rbx && v.rdx == kPattern.rdx && v.rsi == kPattern.rsi && v.rdi == kPattern.rdi &&
+         v.rbp == kPattern.rbp && v.r8 == kPattern.r8 && v.r9 == kPattern.r9 && v.r10 == kPattern.r10 && v.r12 == kPattern.r12 &&
+         v.r13 == kPattern.r13 && v.r14 == kPattern.r14 && v.r15 == kPattern.r15;
+}
+
+long broken_calls(void (*site)(Values*), int calls) {
+  const long pid = getpid();
+  long broken = 0;
+  for (int i = 0; i < calls; i++) {
+    Values v = kPattern;
+    site(&v);
+    if (!is_intact(v, pid)) broken++;
+  }
+  return broken;
+}
+
+std::atomic<long> broken_in_threads;
+std::atomic<bool> go, stop;
+std::atomic<int> handled;
+
+void* race(void*) {
+  while (!go.load()) {
+  }
+  broken_in_threads += broken_calls(raced_site, 20000);
+  return nullptr;
+}
+
+}  // namespace
+
+CASE(registers_over_a_call) {
+  // Many calls, with time in between: a site that is patched meanwhile must not show.
+  for (int round = 0; round < 20; round++) {
+    if (const long broken = broken_calls(first_site, 1000)) shown("broken", broken);
+    usleep(2000);
+  }
+  say("done");
+}
+
+CASE(threads_at_one_new_site) {
+  pthread_t threads[4];
+  for (pthread_t& thread : threads) pthread_create(&thread, nullptr, race, nullptr);
+  go = true;
+  for (pthread_t& thread : threads) pthread_join(thread, nullptr);
+  shown("broken", broken_in_threads.load());
+}
+
+CASE(signals_at_every_moment) {
+  signal(SIGUSR1, [](int) { handled++; });
+  static pthread_t caller;
+  caller = pthread_self();
+  pthread_t sender;
+  pthread_create(
+      &sender, nullptr,
+      [](void*) -> void* {
+        while (!stop.load()) pthread_kill(caller, SIGUSR1);
+        return nullptr;
+      },
+      nullptr);
+  long broken = 0;
+  for (int i = 0; i < 50 || (handled.load() < 1000 && i < 100000); i++) broken += broken_calls(kicked_site, 2000);
+  stop = true;
+  pthread_join(sender, nullptr);
+  shown("broken", broken);
+  shown("handled many", handled.load() >= 1000);
+}
+
+CASE(site_in_anonymous_memory) {
+  // mov $39,%eax; syscall; ret
+  const unsigned char code[] = {0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xc3};
+  auto* memory = static_cast<unsigned char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  memcpy(memory, code, sizeof code);
+  shown("made executable", mprotect(memory, 4096, PROT_READ | PROT_EXEC));
+  long wrong = 0;
+  for (int i = 0; i < 200; i++) wrong += reinterpret_cast<int (*)()>(memory)() != getpid();
+  shown("wrong", wrong);
+}
+
+CASE(writable_and_executable) {
+  auto* memory = static_cast<unsigned char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  if (!shown("mapped", memory != MAP_FAILED)) return;
+  long wrong = 0;
+  for (int i = 0; i < 50; i++) {
+    // mov $i,%eax; ret, written over itself each time
+    const unsigned char code[] = {0xb8, static_cast<unsigned char>(i), 0, 0, 0, 0xc3};
+    memcpy(memory, code, sizeof code);
+    wrong += reinterpret_cast<int (*)()>(memory)() != i;
+  }
+  shown("wrong", wrong);
+}
+
+// Three instructions before the call, of which the last two become the window of a patch: each is jumped to, before and after.
+extern "C" long window_first(long), window_second(long), window_third(long), window_call(long);
+asm(".text\n.globl window_first,window_second,window_third,window_call\n.cfi_startproc\nwindow_first:\nadd $1,%rdi\nwindow_second:\nadd $2,%rdi\n"
+    "window_third:\nmov $24,%eax\nwindow_call:\nsyscall\nmov %rdi,%rax\nret\n.cfi_endproc\n");
+
+CASE(jumps_into_a_window) {
+  for (int i = 0; i < 30; i++) window_first(0);
+  usleep(20000);
+  long sum = 0;
+  for (int i = 0; i < 30; i++) sum += window_first(0) * 1000 + window_second(0) * 100 + window_third(5);
+  shown("sum", sum);
+  // At the call itself the number is the caller's.
+  long result = 0;
+  asm volatile("call window_call" : "=a"(result) : "a"(24L), "D"(7L) : "rcx", "r11", "memory");
+  shown("at the call", result);
+}
+
+CASE(flags_survive) {
+  uint64_t flags = 0;
+  for (int i = 0; i < 100; i++)
+    asm volatile("xor %%eax,%%eax\nstc\nmov $39,%%eax\nsyscall\npushfq\npop %0" : "=r"(flags) : : "rax", "rcx", "r11", "memory", "cc");
+  shown("carry", flags & 1);
+  asm volatile("std\nmov $39,%%eax\nsyscall\npushfq\npop %0\ncld" : "=r"(flags) : : "rax", "rcx", "r11", "memory", "cc");
+  shown("direction", (flags >> 10) & 1);
+}
