@@ -196,6 +196,31 @@ CASE(packets) {
   shown_data("next", buffer, read(p[0], buffer, 16));
 }
 
+CASE(opened_again) {
+  int p[2];
+  pipe(p);
+  char name[64];
+  snprintf(name, sizeof name, "/proc/self/fd/%d", p[0]);
+  const int reader = ifd("reader", open(name, O_RDONLY));
+  snprintf(name, sizeof name, "/dev/fd/%d", p[1]);
+  const int writer = ifd("writer", open(name, O_WRONLY));
+  write(p[1], "old", 3);
+  write(writer, "new", 3);
+  close(p[1]);
+  char buffer[16];
+  shown_data("both", buffer, read(reader, buffer, 16));
+  shown("non-blocking", fcntl(p[0], F_SETFL, O_NONBLOCK));
+  shown("a writer is left", read(p[0], buffer, 16));
+  close(writer);
+  shown("end", read(reader, buffer, 16));
+  shown("the other is another description", fcntl(reader, F_GETFL) & O_NONBLOCK);
+  snprintf(name, sizeof name, "/proc/self/fd/%d", p[0]);
+  opened("no writer, no wait", open(name, O_RDONLY));
+  const int both = ifd("both ends", open(name, O_RDWR));
+  shown("write", write(both, "x", 1));
+  shown("read", read(p[0], buffer, 16));
+}
+
 CASE(poll_states) {
   int p[2];
   pipe(p);

@@ -1,7 +1,10 @@
 // Named pipes: the pipe of a FIFO exists while the FIFO is open, and an open waits for the other side. fifo(7), open(2).
+#include "core/kernel/vfs/anonymous_inode.h"
 #include "core/kernel/vfs/pipe.h"
 
 namespace umk::vfs {
+
+bool is_nameless_pipe(const Inode& inode) { return inode.superblock().type_name() == "pipefs"; }
 
 void forget_fifo_pipe(Inode& inode, Pipe& pipe) {
   RefPtr<RefCounted> last;
@@ -48,9 +51,10 @@ Result<RefPtr<OpenFile>> open_fifo(Inode& inode, uint32_t flags) {
 
   // Hang-ups count from the first writer on; a reader that waited for one has seen it.
   uint32_t silent_until = 0;
-  Result<void> met = wait_for_other_side(*pipe, ends, (flags & open_flags::kNonBlock) != 0, silent_until);
+  Result<void> met;
+  if (!is_nameless_pipe(inode)) met = wait_for_other_side(*pipe, ends, (flags & open_flags::kNonBlock) != 0, silent_until);
   Result<RefPtr<PipeFile>> file =
-      met.ok() ? make_ref<PipeFile>(pipe, RefPtr<Inode>(inode), flags, true, silent_until) : Result<RefPtr<PipeFile>>(met.failure());
+      met.ok() ? make_ref<PipeFile>(pipe, RefPtr<Inode>(inode), flags, silent_until) : Result<RefPtr<PipeFile>>(met.failure());
   if (!file.ok()) {
     pipe->remove_ends(ends);
     forget_fifo_pipe(inode, *pipe);

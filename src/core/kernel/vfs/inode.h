@@ -203,7 +203,7 @@ class Inode : public RefCounted {
   std::atomic<FileLockTable*> file_locks{nullptr};
   /// An AF_UNIX socket bound to this inode; owned by kernel/socket, under mutex().
   RefPtr<RefCounted> bound_socket;
-  /// The pipe of a FIFO while it is open; owned by kernel/vfs/fifo, under mutex().
+  /// The pipe of a FIFO or of pipe(2) while it is open; owned by kernel/vfs/fifo, under mutex().
   RefPtr<RefCounted> fifo_pipe;
 
   // Helpers for filesystems.

@@ -269,12 +269,12 @@ Result<void> Pipe::wait_for_partner(bool wants_reader, uint32_t ever) {
   return {};
 }
 
-PipeFile::PipeFile(RefPtr<Pipe> pipe, RefPtr<Inode> inode, uint32_t flags, bool is_fifo, uint32_t silent_until)
-    : OpenFile(std::move(inode), flags), pipe_(std::move(pipe)), is_fifo_(is_fifo), silent_until_(silent_until) {}
+PipeFile::PipeFile(RefPtr<Pipe> pipe, RefPtr<Inode> inode, uint32_t flags, uint32_t silent_until)
+    : OpenFile(std::move(inode), flags), pipe_(std::move(pipe)), silent_until_(silent_until) {}
 
 PipeFile::~PipeFile() {
   pipe_->remove_ends(ends());
-  if (is_fifo_) forget_fifo_pipe(inode(), *pipe_);
+  forget_fifo_pipe(inode(), *pipe_);
 }
 
 Result<size_t> PipeFile::read_at(uint64_t, UserOutBuffer& buffer) { return pipe_->read(buffer, is_nonblocking()); }
@@ -286,19 +286,23 @@ Result<size_t> PipeFile::write_at(uint64_t&, UserInBuffer& buffer, bool) {
 uint32_t PipeFile::poll(PollTable* table) { return pipe_->poll(ends(), silent_until_, table); }
 
 Result<String> PipeFile::describe() {
-  if (is_fifo_) return String{};
+  if (!is_nameless_pipe(inode())) return String{};
   return format_string("pipe:[{}]", inode().number());
 }
 
 Result<PipePair> make_pipe(RefPtr<Inode> inode, uint32_t flags) {
   RefPtr<Pipe> pipe = TRY(Pipe::create());
+  {
+    MutexLock lock(inode->mutex());
+    inode->fifo_pipe = pipe;
+  }
   flags &= open_flags::kNonBlock | open_flags::kDirect;
   // Count an end only when its file exists: its destructor takes it off again.
   pipe->add_ends({true, false});
-  Result<RefPtr<PipeFile>> reader = make_ref<PipeFile>(pipe, inode, flags | open_flags::kReadOnly, false, 0u);
+  Result<RefPtr<PipeFile>> reader = make_ref<PipeFile>(pipe, inode, flags | open_flags::kReadOnly, 0u);
   if (!reader.ok()) return reader.failure();
   pipe->add_ends({false, true});
-  Result<RefPtr<PipeFile>> writer = make_ref<PipeFile>(pipe, inode, flags | open_flags::kWriteOnly, false, 0u);
+  Result<RefPtr<PipeFile>> writer = make_ref<PipeFile>(pipe, inode, flags | open_flags::kWriteOnly, 0u);
   if (!writer.ok()) return writer.failure();
   return PipePair{reader.take(), writer.take()};
 }

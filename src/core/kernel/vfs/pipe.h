@@ -1,5 +1,7 @@
 // Pipe: bytes on their way from writers to readers. pipe(7), fifo(7).
 //
+// The inode of an open pipe refers to it, with and without a name, so that further ends can be opened: of a FIFO by its path, of any by /proc/PID/fd.
+//
 // The content is a ring of slots, each a page with a run of bytes; a write goes on in the last page when it fits there as a whole and takes new
 // pages otherwise, so that a full pipe holds what it holds on Linux. A write of at most a page is never mixed with others (PIPE_BUF).
 //
@@ -114,7 +116,7 @@ class Pipe : public RefCounted {
 class PipeFile final : public OpenFile {
  public:
   /// The pipe already counts this file's ends.
-  PipeFile(RefPtr<Pipe> pipe, RefPtr<Inode> inode, uint32_t flags, bool is_fifo, uint32_t silent_until);
+  PipeFile(RefPtr<Pipe> pipe, RefPtr<Inode> inode, uint32_t flags, uint32_t silent_until);
   ~PipeFile() override;
 
   FileKind kind() const override { return FileKind::Pipe; }
@@ -130,7 +132,6 @@ class PipeFile final : public OpenFile {
   Pipe::Ends ends() const { return {is_readable(), is_writable()}; }
 
   RefPtr<Pipe> pipe_;
-  bool is_fifo_;
   uint32_t silent_until_;
 };
 
@@ -144,9 +145,11 @@ struct PipePair {
 /// pipe2(2): `flags` may hold O_NONBLOCK and O_DIRECT. `inode` is a new anonymous one of type FIFO.
 Result<PipePair> make_pipe(RefPtr<Inode> inode, uint32_t flags);
 
-/// Opens a FIFO (fifo.cpp), waiting for the other side as fifo(7) tells. ENXIO, ERESTARTSYS.
+/// Opens a FIFO (fifo.cpp), waiting for the other side as fifo(7) tells, or an end of a pipe without a name, without waiting. ENXIO, ERESTARTSYS.
 Result<RefPtr<OpenFile>> open_fifo(Inode& inode, uint32_t flags);
-/// Called by the last user of a FIFO's pipe.
+/// True for the inode of pipe(2), false for a FIFO's.
+bool is_nameless_pipe(const Inode& inode);
+/// Called by each user of an inode's pipe who leaves: the last one lets go of it.
 void forget_fifo_pipe(Inode& inode, Pipe& pipe);
 
 // Between open files, at least one of them a pipe (splice.cpp). An offset belongs to a file that is not a pipe; null: the file's own position.

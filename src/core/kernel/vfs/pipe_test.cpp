@@ -247,6 +247,21 @@ TEST(Pipe, AnInterruptEndsTheWait) {
 
 // --- splice and tee
 
+TEST(Pipe, FurtherEndsOpenTheSamePipe) {
+  TestPipe mine;
+  RefPtr<OpenFile> second = open_fifo(mine.reader->inode(), open_flags::kReadOnly).take();
+  EXPECT_EQ(pipe_of(*second), &mine.pipe());
+  EXPECT_EQ(mine.write(std::span("abc", 3)), 3);
+  mine.writer = nullptr;
+  char into[8];
+  UserOutBuffer buffer = UserOutBuffer::kernel(std::as_writable_bytes(std::span(into)));
+  EXPECT_EQ(raw(second->read(buffer)), 3);
+  EXPECT_EQ(mine.read(into), 0);
+  // Without anybody at the other side an open does not wait, other than that of a FIFO.
+  RefPtr<OpenFile> third = open_fifo(mine.reader->inode(), open_flags::kReadOnly).take();
+  EXPECT_EQ(pipe_of(*third), &mine.pipe());
+}
+
 TEST(Splice, MovesAndCopiesBetweenPipesAsTheHost) {
   TestPipe from(open_flags::kNonBlock), to(open_flags::kNonBlock);
   HostPipe host_from(O_NONBLOCK), host_to(O_NONBLOCK);
