@@ -187,6 +187,39 @@ CASE(flags) {
   shown("bad message", sendmsg(pair[0], bad<msghdr>(), 0));
 }
 
+CASE(peek_offset) {
+  for (const int type : {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET}) {
+    say("type %d", type);
+    int pair[2];
+    socketpair(AF_UNIX, type, 0, pair);
+    int offset = 0;
+    socklen_t length = sizeof offset;
+    shown("get", getsockopt(pair[1], SOL_SOCKET, SO_PEEK_OFF, &offset, &length));
+    shown("offset", offset);
+    offset = 1;
+    shown("set", setsockopt(pair[1], SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset));
+    write(pair[0], "abcdef", 6);
+    write(pair[0], "ghi", 3);
+    char buffer[16];
+    shown_data("peek", buffer, recv(pair[1], buffer, 2, MSG_PEEK | MSG_DONTWAIT));
+    shown_data("peek on", buffer, recv(pair[1], buffer, 2, MSG_PEEK | MSG_DONTWAIT));
+    shown_data("peek more", buffer, recv(pair[1], buffer, 16, MSG_PEEK | MSG_DONTWAIT));
+    shown_data("peek further", buffer, recv(pair[1], buffer, 16, MSG_PEEK | MSG_DONTWAIT));
+    shown_data("peek the end", buffer, recv(pair[1], buffer, 16, MSG_PEEK | MSG_DONTWAIT));
+    getsockopt(pair[1], SOL_SOCKET, SO_PEEK_OFF, &offset, &length);
+    shown("offset", offset);
+    shown_data("read", buffer, recv(pair[1], buffer, 4, MSG_DONTWAIT));
+    getsockopt(pair[1], SOL_SOCKET, SO_PEEK_OFF, &offset, &length);
+    shown("offset", offset);
+    shown_data("peek", buffer, recv(pair[1], buffer, 16, MSG_PEEK | MSG_DONTWAIT));
+    offset = -1;
+    shown("off", setsockopt(pair[1], SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset));
+    shown_data("peek", buffer, recv(pair[1], buffer, 16, MSG_PEEK | MSG_DONTWAIT));
+    close(pair[0]);
+    close(pair[1]);
+  }
+}
+
 CASE(many_messages) {
   int pair[2];
   socketpair(AF_UNIX, SOCK_DGRAM, 0, pair);

@@ -10,6 +10,7 @@
 // files. `destination_mutex_` comes before it and makes changes of a datagram socket's destination one at a time.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 
 #include "core/kernel/socket/in_flight.h"
@@ -92,6 +93,8 @@ class UnixEndpoint final : public RefCounted, public ListHook<AcceptTag>, public
   void credit(uint32_t cost);
   std::atomic<uint32_t> send_buffer{212992};
   std::atomic<bool> passes_credentials{false};
+  /// SO_PEEK_OFF, socket(7): where the next peek begins, moved on by peeks and back by reads; negative: always at the front.
+  std::atomic<int32_t> peek_offset{-1};
 
   // unix_connect.cpp
   Result<void> bind(const SocketCaller& caller, RefPtr<UnixAddress> address);
@@ -147,6 +150,8 @@ class UnixEndpoint final : public RefCounted, public ListHook<AcceptTag>, public
   Result<size_t> receive_stream(Incoming& message, Waiting waiting);
   Result<size_t> receive_packet(Incoming& message, Waiting waiting);
   void note_origin(Incoming& message, const UnixPacket& packet);
+  size_t peek_start() const { return static_cast<size_t>(std::max(peek_offset.load(std::memory_order_relaxed), 0)); }
+  void move_peek_start(bool peeked, size_t bytes);
 
   SocketLayer& layer_;
   const int type_;
@@ -197,6 +202,7 @@ class UnixSocket final : public Socket {
   Result<void> shutdown(int how) override { return endpoint_->shutdown(how); }
   Result<SocketAddress> local_address() override { return UnixAddress::spell(endpoint_->address().get()); }
   Result<SocketAddress> peer_address() override { return endpoint_->peer_address(); }
+  Result<void> set_option(const SocketCaller& caller, int level, int option, std::span<const std::byte> value) override;
   Result<void> get_option(int level, int option, Vector<std::byte>& value) override;
 
   uint32_t poll(vfs::PollTable* table) override { return endpoint_->poll(table); }

@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "core/abi/ioctl.h"
 #include "core/kernel/socket/socket_layer.h"
 #include "core/kernel/socket/unix_endpoint.h"
@@ -83,6 +85,15 @@ Result<size_t> UnixSocket::receive(Incoming& message) {
   return reported(endpoint_->receive(message, {must_not_wait(message.flags), deadline}), wait_failure, deadline);
 }
 
+Result<void> UnixSocket::set_option(const SocketCaller& caller, int level, int option, std::span<const std::byte> value) {
+  if (level != kSocketLevel || option != socket_options::kPeekOffset) return Socket::set_option(caller, level, option, value);
+  int32_t number;
+  if (value.size() < sizeof number) return error(EINVAL);
+  std::memcpy(&number, value.data(), sizeof number);
+  endpoint_->peek_offset.store(number, std::memory_order_relaxed);
+  return {};
+}
+
 Result<void> UnixSocket::get_option(int level, int option, Vector<std::byte>& value) {
   if (level != kSocketLevel) return error(EOPNOTSUPP);
   if (option == socket_options::kPeerCredentials) {
@@ -95,6 +106,10 @@ Result<void> UnixSocket::get_option(int level, int option, Vector<std::byte>& va
     const UnixEndpoint::PeerCredentials peer = endpoint_->peer_credentials();
     if (!peer.credentials) return error(ENODATA);
     return value.append(std::as_bytes(std::span<const GroupId>(peer.credentials->groups)));
+  }
+  if (option == socket_options::kPeekOffset) {
+    const int32_t number = endpoint_->peek_offset.load(std::memory_order_relaxed);
+    return value.append(std::as_bytes(std::span(&number, 1)));
   }
   return Socket::get_option(level, option, value);
 }

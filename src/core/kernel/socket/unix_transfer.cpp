@@ -162,6 +162,15 @@ Result<size_t> UnixEndpoint::receive(Incoming& message, Waiting waiting) {
   return type_ == socket_types::kStream ? receive_stream(message, waiting) : receive_packet(message, waiting);
 }
 
+void UnixEndpoint::move_peek_start(bool peeked, size_t bytes) {
+  int32_t old = peek_offset.load(std::memory_order_relaxed);
+  while (old >= 0) {
+    const int64_t moved = peeked ? int64_t{old} + static_cast<int64_t>(bytes) : int64_t{old} - static_cast<int64_t>(bytes);
+    const auto next = static_cast<int32_t>(std::clamp<int64_t>(moved, 0, INT32_MAX));
+    if (peek_offset.compare_exchange_weak(old, next, std::memory_order_relaxed)) return;
+  }
+}
+
 Result<size_t> UnixEndpoint::receive_stream(Incoming& message, Waiting waiting) {
   const bool peeking = (message.flags & message_flags::kPeek) != 0;
   const size_t target = (message.flags & message_flags::kWaitAll) ? std::max<size_t>(message.data.remaining(), 1) : 1;
@@ -175,8 +184,13 @@ Result<size_t> UnixEndpoint::receive_stream(Incoming& message, Waiting waiting) 
     if (state_ != State::Connected) return error(EINVAL);
     // A peek passes packets without taking them, and looks on from here. It never waits after the first packet, so the place stays good.
     auto next = queue_.begin();
+    size_t skip = peeking ? peek_start() : 0;
     for (;;) {
-      if (!peeking || total == 0) next = queue_.begin();
+      if (!peeking || !has_origin) {
+        next = queue_.begin();
+        skip = peeking ? peek_start() : 0;
+        while (next != queue_.end() && skip > 0 && skip >= next->rest().size()) skip -= (next++)->rest().size();
+      }
       if (next == queue_.end()) {
         if (total >= target || (peeking && has_origin)) break;
         if (error_ != 0) {
@@ -206,7 +220,7 @@ Result<size_t> UnixEndpoint::receive_stream(Incoming& message, Waiting waiting) 
       if (has_origin && message.identity && (message.identity->pid != packet.identity.pid || message.identity->uid != packet.identity.uid ||
                                              message.identity->gid != packet.identity.gid))
         break;
-      const std::span<std::byte> rest = packet.rest();
+      const std::span<std::byte> rest = packet.rest().subspan(std::exchange(skip, 0));
       const size_t wanted = std::min(rest.size(), message.data.remaining());
       if (wanted > 0) {
         Result<size_t> copied = message.data.put(rest.first(wanted));
@@ -238,6 +252,7 @@ Result<size_t> UnixEndpoint::receive_stream(Incoming& message, Waiting waiting) 
   used.clear();
   if (arrived) message.files = arrived->arrive();
   if (failure && total == 0) return *failure;
+  move_peek_start(peeking, total);
   return total;
 }
 
@@ -249,20 +264,26 @@ Result<size_t> UnixEndpoint::receive_packet(Incoming& message, Waiting waiting) 
   Result<size_t> put = size_t{0};
   {
     MutexLock lock(mutex_);
+    auto place = queue_.begin();
+    size_t skip;
     for (;;) {
       if (type_ == socket_types::kSequencedPacket && state_ != State::Connected) return error(ENOTCONN);
       if (error_ != 0) return error(std::exchange(error_, 0));
-      if (!queue_.empty()) break;
+      place = queue_.begin();
+      skip = peeking ? peek_start() : 0;
+      while (place != queue_.end() && skip > 0 && skip >= place->rest().size()) skip -= (place++)->rest().size();
+      if (place != queue_.end()) break;
       // A datagram socket that was shut down reports the end only to those who would wait.
       if (receive_shut_ && (is_connection_based() || !waiting.nonblocking)) return size_t{0};
       if (waiting.nonblocking) return error(EAGAIN);
       TRY(wait_locked(waiting.deadline));
     }
-    UnixPacket& packet = queue_.front();
-    size = packet.rest().size();
+    UnixPacket& packet = *place;
+    const std::span<std::byte> rest = packet.rest().subspan(skip);
+    size = rest.size();
     copied = std::min(size, message.data.remaining());
     note_origin(message, packet);
-    if (copied > 0) put = message.data.put(packet.rest().first(copied));
+    if (copied > 0) put = message.data.put(rest.first(copied));
     if (peeking) {
       if (packet.files) message.files = TRY(packet.files->copy());
     } else {
@@ -276,9 +297,9 @@ Result<size_t> UnixEndpoint::receive_packet(Incoming& message, Waiting waiting) 
     }
   }
   if (!put.ok() || put.value() < copied) return error(EFAULT);
+  move_peek_start(peeking, peeking ? copied : size);
   if (arrived) message.files = arrived->arrive();
   if (size > copied) message.returned_flags |= message_flags::kTruncated;
-  if (type_ == socket_types::kSequencedPacket) message.returned_flags |= message_flags::kEndOfRecord;
   return (message.flags & message_flags::kTruncated) ? size : copied;
 }
 
