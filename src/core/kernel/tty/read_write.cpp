@@ -93,7 +93,8 @@ Result<size_t> Tty::read(TtyFile& file, UserOutBuffer& buffer) {
         is_timed = true;
       }
       const Result<void> outcome = readers_.wait(mutex_, Sleep::Interruptible, deadline);
-      if (outcome.ok()) continue;
+      // A hang-up comes with a signal, and it, not the signal, ends the read.
+      if (outcome.ok() || is_disconnected() || file.is_hung_up_) continue;
       if (outcome.code() == ETIMEDOUT || count > 0) {
         // What came together with the end of the wait still counts.
         count = discipline_.read({bytes, wanted}, count).count;
