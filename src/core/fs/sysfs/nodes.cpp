@@ -10,6 +10,11 @@ constexpr uint32_t kDirectoryMode = static_cast<uint32_t>(vfs::FileType::Directo
 constexpr uint32_t kFileMode = static_cast<uint32_t>(vfs::FileType::Regular) | 0444;
 constexpr uint32_t kLinkMode = static_cast<uint32_t>(vfs::FileType::Symlink) | 0777;
 
+Result<size_t> put_from(std::string_view text, uint64_t offset, UserOutBuffer& buffer) {
+  if (offset >= text.size()) return size_t{0};
+  return buffer.put(std::as_bytes(std::span(text.substr(offset))));
+}
+
 }  // namespace
 
 Node::Node(Superblock& superblock, uint32_t mode) : Inode(superblock, superblock.next_number(), mode, 0, 0) {}
@@ -54,6 +59,10 @@ Result<void> Directory::add_file(std::string_view name, std::string_view text) {
   return add(name, TRY(make_ref<TextNode>(tree(), TRY(String::from(text)))));
 }
 
+Result<void> Directory::add_live_file(std::string_view name, Kernel& kernel, Show show) {
+  return add(name, TRY(make_ref<LiveNode>(tree(), kernel, show)));
+}
+
 Result<void> Directory::add_link(std::string_view name, std::string_view target) {
   return add(name, TRY(make_ref<LinkNode>(tree(), TRY(String::from(target)))));
 }
@@ -79,16 +88,24 @@ Result<uint64_t> Directory::list(uint64_t position, vfs::InodeNumber parent_numb
 }
 
 // As in Linux, whatever the text's length is: readers use it as the size of their buffer.
-TextNode::TextNode(Superblock& superblock, String text) : Node(superblock, kFileMode), text_(std::move(text)) { size_bytes_.store(kPageSize); }
+ReadOnlyNode::ReadOnlyNode(Superblock& superblock) : Node(superblock, kFileMode) { size_bytes_.store(kPageSize); }
 
-Result<size_t> TextNode::read_at(uint64_t offset, UserOutBuffer& buffer) {
-  if (offset >= text_.size()) return size_t{0};
-  return buffer.put(std::as_bytes(std::span(text_.view().substr(offset))));
-}
-
-Result<void> TextNode::check_access(const Credentials& who, unsigned want) {
+Result<void> ReadOnlyNode::check_access(const Credentials& who, unsigned want) {
   if (want & 2) return error(EACCES);
   return Node::check_access(who, want);
+}
+
+TextNode::TextNode(Superblock& superblock, String text) : ReadOnlyNode(superblock), text_(std::move(text)) {}
+
+Result<size_t> TextNode::read_at(uint64_t offset, UserOutBuffer& buffer) { return put_from(text_.view(), offset, buffer); }
+
+LiveNode::LiveNode(Superblock& superblock, Kernel& kernel, Show show) : ReadOnlyNode(superblock), kernel_(kernel), show_(show) {}
+
+Result<size_t> LiveNode::read_at(uint64_t offset, UserOutBuffer& buffer) {
+  StringSink sink;
+  TRY(show_(kernel_, sink));
+  const String text = TRY(sink.take());
+  return put_from(text.view(), offset, buffer);
 }
 
 LinkNode::LinkNode(Superblock& superblock, String target) : Node(superblock, kLinkMode), target_(std::move(target)) {}

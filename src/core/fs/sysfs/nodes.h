@@ -1,12 +1,18 @@
-// The inodes of sysfs: directories, files of constant text, links. Made while the tree is built, unchanged afterwards.
+// The inodes of sysfs: directories, files of constant text, files whose text is made anew for each read, links. Made while the tree is built, unchanged afterwards.
 #pragma once
 
 #include "core/base/make.h"
 #include "core/kernel/vfs/superblock.h"
 
+namespace umk {
+class Kernel;
+}
+
 namespace umk::sysfs {
 
 class Superblock;
+/// Writes the text of a file.
+using Show = Result<void> (*)(Kernel& kernel, TextSink& sink);
 
 class Node : public vfs::Inode {
  public:
@@ -23,6 +29,7 @@ class Directory final : public Node {
   // Building. `path` may have several parts; those that are missing are made. ENOMEM.
   Result<Directory*> directory(std::string_view path);
   Result<void> add_file(std::string_view name, std::string_view text);
+  Result<void> add_live_file(std::string_view name, Kernel& kernel, Show show);
   Result<void> add_link(std::string_view name, std::string_view target);
 
   Result<RefPtr<vfs::Inode>> lookup(std::string_view name) override;
@@ -40,15 +47,32 @@ class Directory final : public Node {
   Vector<Child> children_;
 };
 
-class TextNode final : public Node {
+/// A file that nobody writes, not even the superuser.
+class ReadOnlyNode : public Node {
+ public:
+  Result<void> check_access(const Credentials& who, unsigned want) override;
+
+ protected:
+  explicit ReadOnlyNode(Superblock& superblock);
+};
+
+class TextNode final : public ReadOnlyNode {
  public:
   TextNode(Superblock& superblock, String text);
   Result<size_t> read_at(uint64_t offset, UserOutBuffer& buffer) override;
-  /// Even the superuser cannot write.
-  Result<void> check_access(const Credentials& who, unsigned want) override;
 
  private:
   const String text_;
+};
+
+class LiveNode final : public ReadOnlyNode {
+ public:
+  LiveNode(Superblock& superblock, Kernel& kernel, Show show);
+  Result<size_t> read_at(uint64_t offset, UserOutBuffer& buffer) override;
+
+ private:
+  Kernel& kernel_;
+  const Show show_;
 };
 
 class LinkNode final : public Node {

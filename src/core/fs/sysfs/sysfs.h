@@ -1,8 +1,8 @@
 // sysfs: a small /sys, with what programs look for: processors and memory nodes for nproc, lscpu and language runtimes, and the devices that drivers
 // have announced. sysfs(5).
 //
-// The tree is built once, when it is first mounted, and does not change: devices that are announced later are not in it. All files hold constant text and
-// nobody can write. Devices lie in devices/virtual/CLASS/NAME, as those of Linux without a bus do; class/, block/ and dev/ link to them.
+// The tree is built once, when it is first mounted, and does not change: devices that are announced later are not in it. All files but the memory node's
+// meminfo hold constant text, and nobody can write. Devices lie in devices/virtual/CLASS/NAME, as those of Linux without a bus do; class/, block/ and dev/ link to them.
 //
 // Locks: none of its own.
 #pragma once

@@ -74,6 +74,12 @@ TEST_F(SysfsTest, ShowsTheProcessorsOfTheMachine) {
   EXPECT_FALSE(names("/sys/devices/system/cpu").contains("cpu2"));
 }
 
+TEST_F(SysfsTest, TellsTotalAndFreeMemoryOfTheNode) {
+  const std::string text = get("/sys/devices/system/node/node0/meminfo");
+  EXPECT_NE(text.find("Node 0 MemTotal:"), std::string::npos) << text;
+  EXPECT_NE(text.find("Node 0 MemFree:"), std::string::npos) << text;
+}
+
 TEST_F(SysfsTest, ShowsAnnouncedDevicesByClassAndNumber) {
   EXPECT_EQ(get("/sys/class/mem/null/dev"), "1:3\n");
   EXPECT_EQ(get("/sys/dev/char/1:3/uevent"), "MAJOR=1\nMINOR=3\nDEVNAME=null\n");

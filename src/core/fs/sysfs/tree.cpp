@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/kernel/device/device_registry.h"
+#include "core/kernel/mm/cache_window.h"
 #include "core/kernel/task/kernel.h"
 
 namespace umk::sysfs {
@@ -69,14 +70,32 @@ Result<void> add_processors(Directory& root, unsigned count) {
   return {};
 }
 
-Result<void> add_memory_node(Directory& root, unsigned cpus, uint64_t memory_bytes) {
+// What libnuma asks for, in the words of proc_meminfo(5). The private memory of programs is the host's and is not counted as used here.
+Result<void> show_memory(Kernel& kernel, TextSink& sink) {
+  uint64_t cache = 0, objects = 0;
+  if (kernel.cache_window) {
+    const MemoryAccount& account = kernel.cache_window->account();
+    cache = account.charged(MemoryAccount::Use::PageCache);
+    objects = account.charged(MemoryAccount::Use::KernelObjects);
+  }
+  const uint64_t total = kernel.options.memory_bytes;
+  const uint64_t used = std::min(cache + objects, total);
+  const struct {
+    std::string_view name;
+    uint64_t bytes;
+  } lines[] = {{"MemTotal:", total}, {"MemFree:", total - used}, {"MemUsed:", used}, {"FilePages:", cache}, {"Shmem:", cache}, {"Slab:", objects}};
+  for (const auto& line : lines) format(sink, "Node 0 {-15} {8} kB\n", line.name, line.bytes / 1024);
+  return {};
+}
+
+Result<void> add_memory_node(Directory& root, unsigned cpus, Kernel& kernel) {
   Directory& nodes = *TRY(root.directory("devices/system/node"));
   for (const std::string_view name : {"online", "possible", "has_cpu", "has_memory", "has_normal_memory"}) TRY(nodes.add_file(name, "0\n"));
   Directory& node = *TRY(nodes.directory("node0"));
   TRY(add_list(node, "cpulist", 0, cpus));
   TRY(add_mask(node, "cpumap", cpus, 0, cpus));
   TRY(node.add_file("distance", "10\n"));
-  TRY(node.add_file("meminfo", TRY(format_string("Node 0 MemTotal:       {8} kB\n", memory_bytes / 1024))));
+  TRY(node.add_live_file("meminfo", kernel, show_memory));
   for (unsigned cpu = 0; cpu < cpus; ++cpu) {
     const String name = TRY(format_string("cpu{}", cpu));
     TRY(node.add_link(name, TRY(format_string("../../cpu/{}", name))));
@@ -120,7 +139,7 @@ Result<void> build_tree(Directory& root, Kernel& kernel) {
   TRY(TRY(root.directory("kernel/mm/transparent_hugepage"))->add_file("enabled", "always madvise [never]\n"));
   const unsigned cpus = std::max(kernel.options.cpus, 1u);
   TRY(add_processors(root, cpus));
-  TRY(add_memory_node(root, cpus, kernel.options.memory_bytes));
+  TRY(add_memory_node(root, cpus, kernel));
   if (!kernel.devices) return {};
   Result<void> outcome;
   kernel.devices->for_each_node([&](const device::Node& node) {
