@@ -1,5 +1,7 @@
 #include "core/fs/hostfs/owner_file.h"
 
+#include "core/base/log.h"
+
 #include "core/host/calls.h"
 #include "core/host/file_calls.h"
 
@@ -91,6 +93,11 @@ Result<void> OwnerFile::load(RefPtr<HostDescriptor> top, bool read_only) {
   top_ = std::move(top);
   Result<int> opened = host::openat(top_->fd(), kFile, host::file_flags::kReadOnly | kOpenSafely, 0);
   if (opened.code() == ENOENT) return {};
+  if (opened.code() == EACCES) {
+    // Somebody else's notes, in a directory that is his: it is shown as the host has it.
+    log(LogLevel::Warning, "hostfs: {} cannot be read: owners and modes that it notes are not shown", kFile);
+    return {};
+  }
   const OpenedFile file(TRY(std::move(opened)));
   const host::FileStatus status = TRY(host::status_of(file.fd()));
   if ((status.mode & vfs::kFileTypeMask) != static_cast<uint32_t>(vfs::FileType::Regular)) return {};
@@ -116,7 +123,8 @@ Result<void> OwnerFile::load(RefPtr<HostDescriptor> top, bool read_only) {
     memmove(buffer.data(), rest.data(), rest.size());
     used = rest.size();
   }
-  if (!read_only && lines > 64 && lines > 2 * count_.load()) TRY(rewrite_locked());
+  // Shortening it is good housekeeping, not more: the directory may be closed to us.
+  if (!read_only && lines > 64 && lines > 2 * count_.load()) (void)rewrite_locked();
   return {};
 }
 
