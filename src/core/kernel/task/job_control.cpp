@@ -16,8 +16,8 @@ bool ties(const Process& member, const Process* parent) {
 bool is_orphaned_without(ProcessGroup& group, const Process* leaving) {
   for (const Process& member : group.members) {
     if (&member == leaving || (member.is_zombie && member.tasks.empty())) continue;
-    // init is nobody's shell.
-    if (member.parent && member.parent->pid() == 1) continue;
+    // init is nobody's shell, but the first program of `umk run` may be one, as in a container.
+    if (member.parent && member.parent->pid() == 1 && !member.kernel().options.ends_with_init) continue;
     if (ties(member, member.parent)) return false;
   }
   return true;
