@@ -1,4 +1,9 @@
+// The version of umk. The build gives it (project() in CMakeLists.txt).
 #pragma once
+
+#ifndef UMK_VERSION
+#define UMK_VERSION "unknown"
+#endif
 
 namespace umk::monitor {
 

@@ -7,6 +7,7 @@
 // One lock, LockRank::Memory, may be taken while a slab class is locked.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -22,7 +23,8 @@ struct PageInfo {
 
   uint32_t next = 0;        // list links: page numbers, 0 for none. Large: how many pages instead
   uint32_t previous = 0;
-  Kind kind = Kind::Unused;
+  /// Atomic since a neighbour that is freed looks, under the allocator's lock, whether this page is a free block; its owner writes it without that lock.
+  std::atomic<Kind> kind{Kind::Unused};
   uint8_t detail = 0;       // FreeBlock: its order; Slab: its size class (in each of its pages)
   uint16_t first_free = 0;  // Slab: index of the first freed object
   uint16_t used = 0;        // Slab: objects handed out

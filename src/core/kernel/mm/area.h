@@ -12,6 +12,7 @@
 
 #include "core/base/list.h"
 #include "core/base/make.h"
+#include "core/kernel/guest/engine.h"
 #include "core/kernel/mm/mappable_file.h"
 #include "core/kernel/mm/page_source.h"
 #include "core/kernel/mm/text_cache.h"

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/kernel/tty/job_control.h"
+#include "core/kernel/vfs/open_file.h"
 #include "core/kernel/vfs/anonymous_inode.h"
 
 namespace umk::tty {
