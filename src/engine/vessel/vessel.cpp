@@ -18,8 +18,7 @@ namespace {
 alignas(Machine) constinit std::byte machine_storage[sizeof(Machine)] = {};
 alignas(4096) constinit SelectorLine selectors[kSelectorCount] = {};
 
-/// Vessels kept in the pool; beyond that an empty vessel ends.
-constexpr uint32_t kPoolTarget = 4;
+/// Idle vessels that are kept; beyond that an empty one ends.
 constexpr uint32_t kPoolMaximum = 32;
 
 volatile uint8_t* allocate_selector() {

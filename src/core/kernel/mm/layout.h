@@ -13,7 +13,7 @@ inline constexpr uint64_t kUserEnd = 0x7dff'8010'0000;      // first address tha
 
 inline constexpr uint64_t kVesselPage = kUserEnd;           // private: who am I (4 KiB)
 inline constexpr uint64_t kSlots = kUserEnd + 0x10000;      // private, guest-writable: register save areas
-inline constexpr uint64_t kSlotsBytes = 0x80000;            // 4096 threads of 128 bytes
+inline constexpr uint64_t kSlotsBytes = 0x80000;            // 2048 threads of 256 bytes
 inline constexpr uint64_t kHostVdso = kUserEnd + 0xa0000;   // the host's vvar and vdso, moved here
 
 inline constexpr uint64_t kImage = 0x7dff'8100'0000;        // text and read-only data
