@@ -6,6 +6,7 @@
 #include "core/fs/proc/proc.h"
 #include "core/fs/proc/task_facts.h"
 #include "core/kernel/mm/address_space.h"
+#include "core/kernel/mm/cache_window.h"
 #include "core/kernel/task/version.h"
 #include "core/kernel/vfs/pipe.h"
 #include "core/kernel/vfs/vfs.h"
@@ -118,7 +119,8 @@ constexpr Entry kKernelEntries[] = {
 constexpr uint64_t kFileMaximum = INT64_MAX;
 
 Result<void> show_file_counts(const Context& context, TextSink& sink) {
-  format(sink, "{}\t0\t{}\n", std::max<int64_t>(context.kernel.counters.open_files.load(), 0), kFileMaximum);
+  const int64_t open_files = context.kernel.vfs ? context.kernel.vfs->object_counts().open_files.load() : 0;
+  format(sink, "{}\t0\t{}\n", std::max<int64_t>(open_files, 0), kFileMaximum);
   return {};
 }
 
@@ -176,27 +178,36 @@ constexpr Entry kMemoryEntries[] = {
 
 // --- /proc/umk
 
+uint64_t count_calls(Kernel& kernel) {
+  MutexLock lock(kernel.tasks.mutex);
+  uint64_t sum = kernel.counters.calls.load();
+  for (RefPtr<Task> task = kernel.tasks.next_task(1); task; task = kernel.tasks.next_task(task->tid() + 1))
+    sum += task->calls.load(std::memory_order_relaxed);
+  return sum;
+}
+
 Result<void> show_counters(const Context& context, TextSink& sink) {
   const Counters& counters = context.kernel.counters;
+  vfs::Vfs* const vfs = context.kernel.vfs;
+  const mm::CacheWindow* const window = context.kernel.cache_window;
   const struct {
     std::string_view name;
     int64_t value;
   } lines[] = {
-      {"calls", static_cast<int64_t>(counters.calls.load())},
+      {"calls", static_cast<int64_t>(count_calls(context.kernel))},
       {"trapped_calls", static_cast<int64_t>(counters.trapped_calls.load())},
       {"patched_sites", static_cast<int64_t>(counters.patched_sites.load())},
       {"refused_sites", static_cast<int64_t>(counters.refused_sites.load())},
       {"tasks", counters.tasks.load()},
       {"processes", counters.processes.load()},
-      {"open_files", counters.open_files.load()},
-      {"inodes", counters.inodes.load()},
-      {"dentries", counters.dentries.load()},
-      {"mounts", counters.mounts.load()},
-      {"address_spaces", counters.address_spaces.load()},
-      {"areas", counters.areas.load()},
+      {"open_files", vfs ? vfs->object_counts().open_files.load() : 0},
+      {"inodes", vfs ? vfs->object_counts().inodes.load() : 0},
+      {"dentries", vfs ? static_cast<int64_t>(vfs->dentries().count()) : 0},
+      {"mounts", vfs ? vfs->mounts().count() : 0},
+      {"address_spaces", window ? window->live.address_spaces.load() : 0},
+      {"areas", window ? window->live.areas.load() : 0},
       {"kernel_stacks", counters.kernel_stacks.load()},
       {"vessels", counters.vessels.load()},
-      {"cached_names", context.kernel.vfs ? static_cast<int64_t>(context.kernel.vfs->dentries().count()) : 0},
   };
   for (const auto& line : lines) format(sink, "{} {}\n", line.name, line.value);
   return {};

@@ -80,6 +80,7 @@ class TmpfsMemoryFiles final : public vfs::MemoryFiles {
  public:
   static Result<std::unique_ptr<TmpfsMemoryFiles>> create(mm::CacheWindow& window, vfs::DeviceNumber device);
   Result<RefPtr<vfs::Inode>> make(const vfs::Caller& caller, uint32_t mode, uint32_t seals) override;
+  vfs::Superblock& superblock() override { return *superblock_; }
 
   explicit TmpfsMemoryFiles(RefPtr<TmpfsSuperblock> superblock) : superblock_(std::move(superblock)) {}
 

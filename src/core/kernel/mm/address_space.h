@@ -6,6 +6,7 @@
 //
 // Addresses are chosen here, from the top down: the stack lies just under the kernel's private pages, images and anonymous memory below the room
 // that is kept for the stack's growth, all within 1 GiB as far as possible, so that few pages of page tables are used (they are copied at fork).
+// The heap of a program without an address of its own lies hundreds of GiB below, under the same page of the upper page tables.
 //
 // The file is split by verb: map.cpp, unmap.cpp (with mprotect), remap.cpp, advise.cpp, residency.cpp (msync, mincore,
 // mlock), fault.cpp, break.cpp (with fork); area_tree.cpp keeps the areas,
@@ -80,8 +81,10 @@ class AddressSpace : public RefCounted {
   Result<uint64_t> map_stack(uint64_t bytes, int protection, const MemoryLimits& limits = {});
   /// A free place for an image of `length` bytes aligned to `alignment`, with room for trampolines below it. ENOMEM.
   Result<uint64_t> find_image_space(uint64_t length, uint64_t alignment = kPageSize);
-  /// Where the heap starts: behind the program, at a page.
+  /// Where the heap starts: behind a program with an address of its own, at a page.
   void start_break(uint64_t address);
+  /// Where it starts for a program that was placed by find_image_space, with other mappings close above: in a place of its own, with room to grow.
+  void start_break_apart();
   uint64_t current_break();
 
   /// A guest's access at `address` failed (x86 page-fault bits: 1 protection, 2 write, 16 fetch; kHostBusError when the host said SIGBUS).
@@ -149,7 +152,10 @@ class AddressSpace : public RefCounted {
   /// The file's contents from `size` on are gone: takes access away from what areas of this space map of them. Called through Engine::run_in.
   void forget_beyond(PageSource& source, uint64_t size);
 
-  AddressSpace(guest::Engine& engine, CacheWindow& window) : engine_(engine), window_(window) { set_layout(8 << 20, 0); }
+  AddressSpace(guest::Engine& engine, CacheWindow& window) : engine_(engine), window_(window) {
+    set_layout(8 << 20, 0);
+    window.live.address_spaces.fetch_add(1, std::memory_order_relaxed);
+  }
 
  private:
   using AreaTree = Tree<Area, KeyOfArea, AreaTag>;
@@ -170,6 +176,7 @@ class AddressSpace : public RefCounted {
   /// Joins areas around [start, end] that continue each other.
   void merge_around_locked(uint64_t start, uint64_t end, DeadAreas& dead) REQUIRES(mutex_);
   void account_locked(const Area& area, bool add) REQUIRES(mutex_);
+  void count_area_locked(int change) REQUIRES(mutex_);
   /// The highest free range of `length` bytes below `ceiling` with `room_below` free bytes under it; 0 when there is none.
   uint64_t find_space_locked(uint64_t length, uint64_t room_below, uint64_t ceiling, uint64_t alignment) REQUIRES(mutex_);
   /// True when [start, end) would come closer than the guard gap to a stack above it.
@@ -228,6 +235,7 @@ class AddressSpace : public RefCounted {
   uint64_t map_base_ = 0;    // addresses are chosen below this
   /// No free range of `searched_length_` bytes or more lies between `searched_from_` and map_base_.
   uint64_t searched_from_ GUARDED_BY(mutex_) = UINT64_MAX;
+  uint64_t heap_place_ = 0;  // for start_break_apart
   uint64_t searched_length_ GUARDED_BY(mutex_) = 0;
   uint32_t lock_future_ GUARDED_BY(mutex_) = 0;  // mlockall(MCL_FUTURE), MCL_ONFAULT
   uint64_t total_bytes_ = 0;

@@ -52,7 +52,15 @@ bool Area::continues_with(const Area& next) const {
 
 Result<RefPtr<AddressSpace>> AddressSpace::create(guest::Engine& engine, CacheWindow& window) { return make_ref<AddressSpace>(engine, window); }
 
-AddressSpace::~AddressSpace() { clear(); }
+AddressSpace::~AddressSpace() {
+  clear();
+  window_.live.address_spaces.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void AddressSpace::count_area_locked(int change) {
+  area_count_ += static_cast<size_t>(change);
+  window_.live.areas.fetch_add(change, std::memory_order_relaxed);
+}
 
 void AddressSpace::clear() {
   DeadAreas dead;
@@ -96,7 +104,7 @@ bool AddressSpace::is_free_locked(uint64_t start, uint64_t end, Visibility visib
 
 void AddressSpace::insert_locked(Area& area) {
   areas_.insert(area);
-  ++area_count_;
+  count_area_locked(1);
   if (area.backing == Area::Backing::Trampoline) ++trampoline_count_;
   account_locked(area, true);
 }
@@ -104,7 +112,7 @@ void AddressSpace::insert_locked(Area& area) {
 void AddressSpace::erase_locked(Area& area, DeadAreas& dead) {
   account_locked(area, false);
   areas_.erase(areas_.iterator_to(area));
-  --area_count_;
+  count_area_locked(-1);
   if (area.backing == Area::Backing::Trampoline) --trampoline_count_;
   if (area.backing == Area::Backing::Text) text_went_ = true;
   dead.add(area);
@@ -120,7 +128,7 @@ Result<void> AddressSpace::split_locked(uint64_t at) {
   // The one part and the other count as much as the whole did.
   area->end = at;
   areas_.insert(*upper.release());
-  ++area_count_;
+  count_area_locked(1);
   return {};
 }
 

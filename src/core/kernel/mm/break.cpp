@@ -14,6 +14,12 @@ constexpr uint64_t kMinimumStackRoom = uint64_t{128} << 20;
 constexpr uint64_t kMaximumStackRoom = layout::kUserEnd / 6 * 5;
 constexpr uint64_t kBaseRandomPages = 65536;
 
+// The heap's own place is where the 512 GiB begin that hold everything else; up to 32 MiB of chance, as in Linux.
+constexpr uint64_t kUpperTableBytes = uint64_t{512} << 30;
+constexpr uint64_t kHeapPlace = layout::kUserEnd / kUpperTableBytes * kUpperTableBytes;
+static_assert(layout::kUserEnd - kHeapPlace > kUpperTableBytes / 2, "the heap has room to grow");
+constexpr uint64_t kHeapRandomPages = 8192;
+
 }  // namespace
 
 void AddressSpace::set_layout(uint64_t stack_limit, uint64_t random) {
@@ -22,6 +28,7 @@ void AddressSpace::set_layout(uint64_t stack_limit, uint64_t random) {
   uint64_t room = stack_limit > kMaximumStackRoom - kStackGuardGap ? kMaximumStackRoom : page_up(stack_limit) + kStackGuardGap;
   if (room < kMinimumStackRoom) room = kMinimumStackRoom;
   map_base_ = stack_top_ - room - (random / kStackRandomPages % kBaseRandomPages) * kPageSize;
+  heap_place_ = kHeapPlace + (random / (kStackRandomPages * kBaseRandomPages) % kHeapRandomPages) * kPageSize;
   searched_from_ = UINT64_MAX;
 }
 
@@ -47,6 +54,8 @@ void AddressSpace::start_break(uint64_t address) {
   MutexLock lock(mutex_);
   break_start = break_end_ = address;
 }
+
+void AddressSpace::start_break_apart() { start_break(heap_place_); }
 
 uint64_t AddressSpace::current_break() {
   MutexLock lock(mutex_);
@@ -101,6 +110,7 @@ void AddressSpace::copy_shape_from(const AddressSpace& parent) {
   break_end_ = parent.break_end_;
   stack_top_ = parent.stack_top_;
   map_base_ = parent.map_base_;
+  heap_place_ = parent.heap_place_;
 }
 
 Result<void> AddressSpace::copy_areas_from(const AreaTree& areas) {

@@ -10,6 +10,7 @@
 // Chunk 0 is never handed out: number 0 means "none".
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -69,6 +70,12 @@ class CacheWindow {
 
   /// Returns the memory of kept chunks to the host.
   void drain_pool();
+
+  /// What is mapped anywhere on the machine, for /proc/umk.
+  struct LiveCounts {
+    std::atomic<int64_t> address_spaces{0}, areas{0};
+  };
+  LiveCounts live;
 
   uint64_t chunks_in_use() const { return __atomic_load_n(&used_, __ATOMIC_RELAXED); }
   uint64_t pool_pages() const { return __atomic_load_n(&pool_pages_, __ATOMIC_RELAXED); }

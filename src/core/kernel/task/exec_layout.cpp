@@ -52,7 +52,8 @@ Result<void> ProgramLayout::build(Task& task, const elf::ElfImage& image, const 
     }
     if (page_up(end) > program_end) program_end = page_up(end);
   }
-  space.start_break(program_end);
+  if (image.is_position_independent()) space.start_break_apart();
+  else space.start_break(program_end);
   if (interpreter) {
     interpreter_bias_ = TRY(map_image(space, *interpreter, interpreter_file));
     entry_ = interpreter_bias_ + interpreter->entry();

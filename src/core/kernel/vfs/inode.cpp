@@ -5,6 +5,7 @@
 #include "core/kernel/vfs/file_locks.h"
 #include "core/kernel/vfs/notify.h"
 #include "core/kernel/vfs/open_file.h"
+#include "core/kernel/vfs/superblock.h"
 
 namespace umk::vfs {
 
@@ -21,11 +22,13 @@ Timestamp file_time_now() { return Timestamp::from_ns(host::now_ns(host::Clock::
 Inode::Inode(Superblock& superblock, InodeNumber number, uint32_t mode, UserId uid, GroupId gid, DeviceNumber device, LockRank rank)
     : superblock_(superblock), mutex_(rank), number_(number), device_(device), mode_(mode), uid_(uid), gid_(gid) {
   access_time_ = modify_time_ = change_time_ = birth_time_ = file_time_now();
+  superblock.count_inode(1);
 }
 
 Inode::~Inode() {
   if (notify_marks.load(std::memory_order_acquire)) release_notify_marks(*this);
   delete file_locks.load(std::memory_order_acquire);
+  superblock_.count_inode(-1);
 }
 
 Result<Metadata> Inode::metadata() {

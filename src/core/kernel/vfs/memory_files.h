@@ -15,6 +15,8 @@ class MemoryFiles {
  public:
   /// An empty regular file, not linked anywhere. `seals`: those set from the start.
   virtual Result<RefPtr<Inode>> make(const Caller& caller, uint32_t mode, uint32_t seals) = 0;
+  /// Where they live.
+  virtual Superblock& superblock() = 0;
 
  protected:
   ~MemoryFiles() = default;

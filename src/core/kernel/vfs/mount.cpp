@@ -5,9 +5,11 @@ namespace umk::vfs {
 Mount::Mount(MountTree& tree, RefPtr<Superblock> superblock, RefPtr<Dentry> root, String source, uint64_t flags, int id)
     : tree_(tree), superblock_(std::move(superblock)), root_(std::move(root)), source_(std::move(source)), id_(id), flags_(flags) {
   superblock_->active_mounts.fetch_add(1);
+  tree_.count_.fetch_add(1, std::memory_order_relaxed);
 }
 
 Mount::~Mount() {
+  tree_.count_.fetch_sub(1, std::memory_order_relaxed);
   root_ = nullptr;
   if (superblock_->active_mounts.fetch_sub(1) == 1) tree_.shut_down(std::move(superblock_));
 }

@@ -133,6 +133,8 @@ class MountTree {
   }
   /// Calls `body(Superblock&)` for each mounted filesystem, with no lock held (sync).
   Result<void> superblocks(Vector<RefPtr<Superblock>>& into);
+  /// Mounts that are alive, also those that are in use although detached.
+  int64_t count() const { return count_.load(std::memory_order_relaxed); }
   /// Changes when the list of mounts does, for poll of /proc/mounts.
   uint64_t generation() const { return generation_.load(std::memory_order_relaxed); }
 
@@ -165,6 +167,7 @@ class MountTree {
   RefPtr<Mount> root_ GUARDED_BY(mutex_);
   std::atomic<int> next_id_{1};
   std::atomic<uint64_t> generation_{0};
+  std::atomic<int64_t> count_{0};
 };
 
 }  // namespace umk::vfs

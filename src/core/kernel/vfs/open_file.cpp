@@ -28,7 +28,12 @@ Result<uint64_t> add_offset(uint64_t base, int64_t offset) {
 
 }  // namespace
 
+OpenFile::OpenFile(RefPtr<Inode> inode, uint32_t flags, LockRank position_rank) : position_mutex_(position_rank), inode_(std::move(inode)), flags_(flags) {
+  inode_->superblock().count_open_file(1);
+}
+
 OpenFile::~OpenFile() {
+  inode_->superblock().count_open_file(-1);
   if (inode_->file_locks.load(std::memory_order_acquire)) release_locks_of_file(*inode_, *this);
   if (counted_as_writer_) {
     inode_->drop_writer();

@@ -104,8 +104,7 @@ class OpenFile : public mm::MappableFile {
   void last_reference_dropped() override;
 
   /// `position_rank` is for files whose reading takes locks that come before those of other files (proc).
-  OpenFile(RefPtr<Inode> inode, uint32_t flags, LockRank position_rank = LockRank::OpenFile)
-      : position_mutex_(position_rank), inode_(std::move(inode)), flags_(flags) {}
+  OpenFile(RefPtr<Inode> inode, uint32_t flags, LockRank position_rank = LockRank::OpenFile);
   ~OpenFile() override;
 
   /// Serialises reads and writes that move the position, as Linux does for regular files and directories.

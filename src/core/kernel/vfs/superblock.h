@@ -16,6 +16,13 @@ struct FilesystemStatistics {
   uint64_t name_length_limit = 255;
 };
 
+/// Objects of a machine that are alive, for /proc/umk: leak tests compare them before and after. Shared by all its filesystems, as they may outlive the Vfs.
+struct ObjectCounts : RefCounted {
+  std::atomic<int64_t> inodes{0}, open_files{0};
+  ObjectCounts() = default;
+  ~ObjectCounts() override = default;
+};
+
 class Superblock : public RefCounted {
  public:
   /// The device number shown in st_dev: of the block device, or an anonymous one (major 0) of its own.
@@ -38,6 +45,11 @@ class Superblock : public RefCounted {
   std::atomic<uint32_t> watched_inodes{0};
   std::atomic<uint32_t> last_notify_cookie{0};
 
+  /// Counts inodes and open files of this filesystem in `counts` from now on, with those that are there already. The first call counts.
+  void count_in(RefPtr<ObjectCounts> counts);
+  void count_inode(int change) { counts().inodes.fetch_add(change, std::memory_order_relaxed); }
+  void count_open_file(int change) { counts().open_files.fetch_add(change, std::memory_order_relaxed); }
+
   // Kept by the mount tree (mount.h).
   /// Mounts that show this filesystem. When the last one goes, its cached names are dropped.
   std::atomic<uint32_t> active_mounts{0};
@@ -52,6 +64,13 @@ class Superblock : public RefCounted {
   std::string_view type_name_;
   DeviceNumber device_;
   std::atomic<bool> read_only_{false};
+
+  ObjectCounts& counts() {
+    ObjectCounts* shared = shared_counts_.load(std::memory_order_acquire);
+    return shared ? *shared : own_counts_;
+  }
+  ObjectCounts own_counts_;                              // until count_in
+  std::atomic<ObjectCounts*> shared_counts_{nullptr};  // owns a reference
 };
 
 /// What a filesystem may use of the kernel when it is mounted, without knowing the Kernel object.

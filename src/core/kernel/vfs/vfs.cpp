@@ -1,13 +1,17 @@
 #include "core/kernel/vfs/vfs.h"
 
+#include "core/kernel/vfs/memory_files.h"
+
 namespace umk::vfs {
 
 Result<std::unique_ptr<Vfs>> Vfs::create(size_t dentry_limit) {
   std::unique_ptr<Vfs> vfs(new (std::nothrow) Vfs(TRY(DentryCache::create(dentry_limit))));
   if (!vfs) return error(ENOMEM);
+  vfs->object_counts_ = TRY(make_ref<ObjectCounts>());
   vfs->mounts_ = TRY(make_unique<MountTree>(*vfs->dentries_));
   for (unsigned kind = 0; kind < kAnonymousKinds; ++kind) {
     vfs->anonymous_[kind] = TRY(AnonymousSuperblock::create(static_cast<AnonymousKind>(kind), vfs->next_anonymous_device()));
+    vfs->anonymous_[kind]->count_in(vfs->object_counts_);
     vfs->anonymous_mounts_[kind] = TRY(vfs->mounts_->make(vfs->anonymous_[kind], "none", 0));
   }
   return vfs;
@@ -25,6 +29,11 @@ Result<Path> Vfs::anonymous_path(RefPtr<Inode> inode) {
     if (&mount->superblock() == &inode->superblock()) place = mount;
   Superblock& superblock = inode->superblock();
   return Path(std::move(place), TRY(dentries_->make_root(superblock, std::move(inode))));
+}
+
+void Vfs::set_memory_files(MemoryFiles& maker) {
+  memory_files_ = &maker;
+  maker.superblock().count_in(object_counts_);
 }
 
 Result<void> Vfs::register_type(FilesystemType& type) {
@@ -46,6 +55,7 @@ Result<Path> Vfs::mount_root(const Credentials& credentials, std::string_view ty
   const bool read_only = flags & mount_flags::kReadOnly;
   RefPtr<Superblock> superblock = TRY(type->mount({source, options, read_only, caller, next_anonymous_device()}));
   superblock->set_read_only(read_only);
+  superblock->count_in(object_counts_);
   RefPtr<Mount> mount = TRY(mounts_->make(std::move(superblock), source, flags));
   Path place(mount, mount->root_ref());
   mounts_->set_root(std::move(mount));

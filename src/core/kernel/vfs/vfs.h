@@ -74,7 +74,9 @@ class Vfs {
   void set_device_opener(DeviceOpener& opener) { device_opener_ = &opener; }
   /// Who makes the files of memfd_create; null until set.
   MemoryFiles* memory_files() { return memory_files_; }
-  void set_memory_files(MemoryFiles& maker) { memory_files_ = &maker; }
+  void set_memory_files(MemoryFiles& maker);
+  /// How many inodes and open files there are; dentries() and mounts() count their own.
+  const ObjectCounts& object_counts() const { return *object_counts_; }
 
   Protections protections;
 
@@ -150,6 +152,7 @@ class Vfs {
   Result<RefPtr<OpenFile>> make_open_file(const Caller& caller, Path place, uint32_t flags);
   Result<RefPtr<Dentry>> create_file(const Caller& caller, PathWalk& walk, uint32_t mode, bool* created);
 
+  RefPtr<ObjectCounts> object_counts_;
   std::unique_ptr<DentryCache> dentries_;
   std::unique_ptr<MountTree> mounts_;
   FileLockManager locks_;
