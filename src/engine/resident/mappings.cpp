@@ -47,6 +47,9 @@ Result<void> ResidentEngine::map_host_file(uint64_t address, uint64_t length, in
   return {};
 }
 
+// Behind a shield every executable page is a copy that was scanned and that nobody can write; without one there is nothing that such a page could undo.
+bool ResidentEngine::shows_shared_code() const { return !machine().parameters.shield; }
+
 Result<void> ResidentEngine::unmap(uint64_t address, uint64_t length) {
   check_range(address, length);
   return host::munmap(address, length);

@@ -23,6 +23,7 @@ class ResidentEngine final : public guest::Engine {
   Result<void> map_anonymous(uint64_t address, uint64_t length, int protection, bool reserve) override;
   Result<void> map_cache(uint64_t address, uint64_t length, int protection, uint64_t cache_offset, bool shared) override;
   Result<void> map_host_file(uint64_t address, uint64_t length, int protection, int host_fd, uint64_t offset, bool shared) override;
+  bool shows_shared_code() const override;
   Result<void> unmap(uint64_t address, uint64_t length) override;
   Result<void> protect(uint64_t address, uint64_t length, int protection) override;
   Result<void> advise(uint64_t address, uint64_t length, int advice) override;

@@ -80,6 +80,8 @@ class Engine {
   virtual Result<void> map_cache(uint64_t address, uint64_t length, int protection, uint64_t cache_offset, bool shared) = 0;
   /// Maps a file of the host (hostfs data); never executable.
   virtual Result<void> map_host_file(uint64_t address, uint64_t length, int protection, int host_fd, uint64_t offset, bool shared) = 0;
+  /// map_cache may show pages executable that other mappings, of other processes too, show writable.
+  virtual bool shows_shared_code() const { return false; }
   virtual Result<void> unmap(uint64_t address, uint64_t length) = 0;
   virtual Result<void> protect(uint64_t address, uint64_t length, int protection) = 0;
   /// madvise(2) values that the host may be told: DONTNEED 4, FREE 8, WILLNEED 3, HUGEPAGE 14, NOHUGEPAGE 15, POPULATE_READ 22, POPULATE_WRITE 23.

@@ -198,6 +198,8 @@ class AddressSpace : public RefCounted {
   // host_mapping.cpp
   /// Protection that the host shall enforce now for all of `area`.
   static int host_protection(const Area& area);
+  /// Pages of `source` (null: shared anonymous memory) may be executed where they are, while other mappings of them are writable.
+  bool may_execute_shared(const PageSource* source) const;
   Result<void> establish_locked(Area& area, uint64_t start, uint64_t end) REQUIRES(mutex_);
   Result<void> establish_cache_locked(Area& area, uint64_t start, uint64_t end) REQUIRES(mutex_);
   /// Lets the host enforce a changed `area.protection` on what is mapped already.

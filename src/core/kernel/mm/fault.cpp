@@ -99,6 +99,7 @@ Result<void> AddressSpace::fault_in_locked(Area& area, uint64_t address, uint64_
     return establish_cache_locked(area, from, area.end);
   }
   if (!area.is_shared() || !(area.protection & kProtWrite)) return {};
+  if (error_code & kFaultFetch) return engine_.protect(page, kPageSize, kProtRead | kProtExec);  // back to writable by the next write
 
   const uint64_t offset = area.source_offset(page);
   const uint64_t chunk_start = round_down(offset, kChunkBytes);

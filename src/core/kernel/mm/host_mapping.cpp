@@ -21,8 +21,16 @@ int AddressSpace::host_protection(const Area& area) {
     case Area::Backing::Text: return protection & ~kProtWrite;
     case Area::Backing::Anonymous:
     case Area::Backing::Sealed: return (protection & kProtWrite) ? protection & ~kProtExec : protection;
+    case Area::Backing::Cache:
+      // Private pages of a file become Sealed before they are executable.
+      if (area.is_shared() && !(protection & kProtWrite)) return protection;
+      return protection & ~kProtExec;
     default: return protection & ~kProtExec;
   }
+}
+
+bool AddressSpace::may_execute_shared(const PageSource* source) const {
+  return engine_.shows_shared_code() && (!source || source->source_kind() == PageSource::Kind::Store);
 }
 
 Result<void> AddressSpace::establish_locked(Area& area, uint64_t start, uint64_t end) {

@@ -62,9 +62,9 @@ Result<uint64_t> AddressSpace::map_request(const MapRequest& wanted, const Memor
   if (request.flags & kHugeTlb) return error(request.source ? EINVAL : ENOMEM);  // there is no pool of huge pages
   if (request.flags & kFixedNoReplace) request.flags |= kFixed;
   if (request.source && request.source->source_kind() == PageSource::Kind::Zero) request.source = nullptr;
-  // A shared mapping that is executable while others may write the file cannot be shown from a copy, and nothing else is ever executable.
-  if (is_shared && (request.protection & kProtExec) && request.may_write && request.source) return error(EPERM);
-  if (is_shared && (request.protection & kProtExec) && !request.source) return error(EPERM);
+  // A shared mapping that is executable while others may write the memory cannot be shown from a copy: the pages themselves are executed.
+  const bool shows_pages = is_shared && (request.protection & kProtExec) && (request.may_write || !request.source);
+  if (shows_pages && !may_execute_shared(request.source)) return error(EPERM);
 
   RefPtr<SharedMemory> memory;
   if (is_shared && !request.source) {
@@ -73,7 +73,7 @@ Result<uint64_t> AddressSpace::map_request(const MapRequest& wanted, const Memor
     request.offset = 0;
   }
 
-  const bool wants_text = request.source && (request.protection & kProtExec) && !(request.protection & kProtWrite);
+  const bool wants_text = request.source && (request.protection & kProtExec) && !(request.protection & kProtWrite) && !shows_pages;
   RefPtr<TextCopy> text;
   uint64_t distance = kUnknownDistance;
   uint64_t text_length = 0;

@@ -82,8 +82,7 @@ Result<void> AddressSpace::protect_area_locked(Area& area, int protection, const
   const int before = area.protection;
   if (protection == before) return {};
   const bool is_file = area.backing == Area::Backing::Cache || area.backing == Area::Backing::HostFile;
-  // Nothing but the kernel's copies and private pages is ever executable (map.cpp says the same of mmap).
-  if (is_file && area.is_shared() && (protection & kProtExec)) return error(EACCES);
+  if (is_file && area.is_shared() && (protection & kProtExec) && !may_execute_shared(area.source)) return error(EACCES);
 
   if ((protection & kProtWrite) && !(before & kProtWrite)) {
     account_locked(area, false);
@@ -98,7 +97,7 @@ Result<void> AddressSpace::protect_area_locked(Area& area, int protection, const
   account_locked(area, true);
   if ((protection & kProtWrite) && is_file) area.was_writable = true;
 
-  if (is_file && (protection & kProtExec)) return seal_locked(area);
+  if (is_file && area.is_private() && (protection & kProtExec)) return seal_locked(area);
   if (area.backing == Area::Backing::Text && (protection & kProtWrite)) return seal_locked(area);
   return reprotect_locked(area);
 }
