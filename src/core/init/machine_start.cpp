@@ -120,12 +120,18 @@ Result<void> make_root(Parts& parts, const StartRequest& request) {
   const bool from_archive = request.root_type.empty();
   const uint64_t flags = request.root_read_only ? vfs::mount_flags::kReadOnly : 0;
   parts.root_credentials = TRY(Credentials::root());
-  const vfs::Path root = from_archive ? TRY(vfs.mount_root(*parts.root_credentials, "rootfs", "rootfs", 0, "mode=0755"))
-                                      : TRY(vfs.mount_root(*parts.root_credentials, request.root_type, request.root_source, flags, request.root_flags));
-  parts.fs = TRY(make_ref<vfs::FsContext>(root, root, 022u));
+  // As on Linux there is always a first root in memory. An archive is unpacked into it; any other root is mounted on it, and so can be pivoted away.
+  const vfs::Path first_root = TRY(vfs.mount_root(*parts.root_credentials, "rootfs", "rootfs", 0, "mode=0755"));
+  parts.fs = TRY(make_ref<vfs::FsContext>(first_root, first_root, 022u));
   if (from_archive) {
     TRY(unpack_archive(vfs, parts.caller(), request.root_archive));
     if (flags) TRY(vfs.mount(parts.caller(), "rootfs", {nullptr, "/"}, "", vfs::mount_flags::kRemount | vfs::mount_flags::kReadOnly, ""));
+  } else {
+    TRY(vfs.mount(parts.caller(), request.root_source, {nullptr, "/"}, request.root_type, flags, request.root_flags));
+    RefPtr<vfs::Mount> mount = vfs.mounts().mounted_on(*first_root.mount, *first_root.dentry);
+    RefPtr<vfs::Dentry> top = mount->root_ref();
+    const vfs::Path root(std::move(mount), std::move(top));
+    parts.fs = TRY(make_ref<vfs::FsContext>(root, root, 022u));
   }
   mount_if_possible(parts, "devtmpfs", "/dev", "mode=0755");
   (void)vfs.make_directory(parts.caller(), {nullptr, "/dev/pts"}, 0755);

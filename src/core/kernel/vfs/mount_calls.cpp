@@ -56,6 +56,7 @@ Result<void> Vfs::mount(const Caller& caller, std::string_view source, At target
   RefPtr<Superblock> superblock = TRY(type->mount({source, options, read_only, caller, next_anonymous_device()}));
   // A filesystem of which there is one instance may be shown read-only at one place; one that is ours alone is so as a whole.
   if (superblock->active_mounts.load() == 0) superblock->set_read_only(read_only);
+  superblock->count_in(object_counts_);
   RefPtr<Mount> fresh = TRY(mounts_->make(std::move(superblock), source, kept_flags(flags)));
   return mounts_->attach(std::move(fresh), place);
 }
@@ -67,9 +68,10 @@ Result<void> Vfs::unmount(const Caller& caller, At target, int flags) {
   TRY(check_privilege(caller));
   Path place = TRY(lookup(caller, target, walk::kUnmount | (flags & kNoFollow ? 0 : walk::kFollow)));
   if (place.dentry.get() != &place.mount->root()) return error(EINVAL);
-  if (place.mount == mounts_->root()) {
-    // The first root is never taken away: without MNT_DETACH it becomes read-only, umount(2) of "/" at shutdown.
-    if (flags & (kDetach | kExpire)) return error(EINVAL);
+  const bool is_callers_root = place.mount == caller.fs.root().mount;
+  if (is_callers_root && (flags & kExpire)) return error(EINVAL);
+  if (is_callers_root && !(flags & kDetach)) {
+    // One's own root is not taken away: it becomes read-only, as umount(8) of "/" at shutdown expects.
     Superblock& superblock = place.mount->superblock();
     if (superblock.is_read_only()) return {};
     if (mounts_->has_writers(superblock)) return error(EBUSY);
