@@ -31,6 +31,15 @@ struct RunOptions {
   }
 };
 
+/// What switches say together about the root filesystem, wherever they stand.
+std::optional<std::string> check_root(const Configuration& configuration) {
+  const std::string accepted = "Accepted: root=/dev/root rootfstype=hostfs rootflags=DIRECTORY; without these, the embedded root is used.";
+  if (!configuration.root_type.empty() && configuration.root_type != "hostfs")
+    return "rootfstype=" + configuration.root_type + ": the root filesystem cannot be of this type. " + accepted;
+  if (!configuration.root.empty() && configuration.root_type.empty()) return "root=" + configuration.root + ": there is no such device. " + accepted;
+  return {};
+}
+
 Outcome parse_run(std::span<const std::string> before, std::span<const std::string> command, bool has_separator) {
   Configuration configuration;
   configuration.action = Configuration::Action::Run;
@@ -70,6 +79,7 @@ Outcome parse_run(std::span<const std::string> before, std::span<const std::stri
     if (const std::optional<std::string> problem = set_memory(configuration, "--mem", options.memory)) return wrong("run: " + *problem);
   if (!options.cpus.empty())
     if (const std::optional<std::string> problem = set_cpus(configuration, "--cpus", options.cpus)) return wrong("run: " + *problem);
+  if (const std::optional<std::string> problem = check_root(configuration)) return wrong("run: " + *problem);
   if (!options.root.empty()) {
     if (!configuration.root.empty() || !configuration.root_type.empty())
       return wrong("run: --root and root= or rootfstype= name two root filesystems. Use one of them.");
@@ -107,6 +117,7 @@ Outcome parse_boot(std::span<const std::string> before, std::span<const std::str
     if (const std::optional<std::string> problem = apply_switch(configuration, text))
       return wrong(*problem + "\nSee ‘umk --help’ for what is accepted.");
   }
+  if (const std::optional<std::string> problem = check_root(configuration)) return wrong(*problem);
   configuration.init_arguments.insert(configuration.init_arguments.end(), after.begin(), after.end());
   return configuration;
 }

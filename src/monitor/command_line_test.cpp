@@ -95,6 +95,8 @@ TEST(CommandLine, RefusesWithAMessageThatNamesTheSwitch) {
       {{"hostfs=/srv"}, {"not available yet"}},
       {{"mconsole=notify:/x"}, {"not available yet"}},
       {{"root=/dev/ubda"}, {"block devices", "rootfstype=hostfs"}},
+      {{"root=/dev/nothing"}, {"root=/dev/nothing", "no such device", "rootfstype=hostfs"}},
+      {{"rootfstype=ext9"}, {"rootfstype=ext9", "rootfstype=hostfs"}},
       // near misses
       {{"men=2G"}, {"men=2G", "mem=", "env=men=2G"}},
       {{"memm=2G"}, {"mem="}},
