@@ -33,6 +33,8 @@ bool on_trap(Task& task, Registers& registers, const Trap& trap) {
   bool needs_full_exit = true;
   if (trap.kind == TrapKind::SystemCall) [[likely]] {
     const uint64_t number = registers.orig_rax;
+    // Nobody else writes it, so this is a plain increment.
+    task.calls.store(task.calls.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     const SyscallRow* row = number < kSyscallTableSize ? syscall_table()[number] : nullptr;
     int64_t result = -ENOSYS;
     if (row) [[likely]] {

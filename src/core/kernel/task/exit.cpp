@@ -163,6 +163,7 @@ void exit_task(Task& current, int status) {
       for (Task& task : process.tasks) update_interrupts_locked(task);
     }
     add_usage(process.dead_threads_usage, usage);
+    kernel.counters.calls.fetch_add(current.calls.exchange(0, std::memory_order_relaxed), std::memory_order_relaxed);
     if (!current.is_leader()) kernel.tasks.remove(current);
     process.thread_events.wake_all();
     if (is_empty) {

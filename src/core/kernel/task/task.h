@@ -93,6 +93,8 @@ class Task : public RefCounted, public ListHook<TaskListTag> {
   // Guarded by the process's signal mutex:
   SignalQueue pending;
   // Atomics:
+  /// System calls so far; only the task itself counts, and its exit hands them to the kernel's counter.
+  std::atomic<uint64_t> calls{0};
   std::atomic<int> nice{0};
   std::atomic<int> scheduling_policy{0};  // SCHED_OTHER
   std::atomic<int> io_priority{0};
