@@ -176,6 +176,16 @@ constexpr Entry kMemoryEntries[] = {
     sysctl_entry("swappiness", show_number<60>),
 };
 
+// --- /proc/umk
+
+uint64_t count_calls(Kernel& kernel) {
+  MutexLock lock(kernel.tasks.mutex);
+  uint64_t sum = kernel.counters.calls.load();
+  for (RefPtr<Task> task = kernel.tasks.next_task(1); task; task = kernel.tasks.next_task(task->tid() + 1))
+    sum += task->calls.load(std::memory_order_relaxed);
+  return sum;
+}
+
 Result<void> show_counters(const Context& context, TextSink& sink) {
   const Counters& counters = context.kernel.counters;
   vfs::Vfs* const vfs = context.kernel.vfs;
@@ -184,7 +194,7 @@ Result<void> show_counters(const Context& context, TextSink& sink) {
     std::string_view name;
     int64_t value;
   } lines[] = {
-      {"calls", static_cast<int64_t>(counters.calls.load())},
+      {"calls", static_cast<int64_t>(count_calls(context.kernel))},
       {"trapped_calls", static_cast<int64_t>(counters.trapped_calls.load())},
       {"patched_sites", static_cast<int64_t>(counters.patched_sites.load())},
       {"refused_sites", static_cast<int64_t>(counters.refused_sites.load())},

@@ -235,9 +235,9 @@ class AddressSpace : public RefCounted {
   uint64_t break_end_ GUARDED_BY(mutex_) = 0;
   uint64_t stack_top_ = 0;   // end of the stack area
   uint64_t map_base_ = 0;    // addresses are chosen below this
+  uint64_t heap_place_ = 0;  // for start_break_apart
   /// No free range of `searched_length_` bytes or more lies between `searched_from_` and map_base_.
   uint64_t searched_from_ GUARDED_BY(mutex_) = UINT64_MAX;
-  uint64_t heap_place_ = 0;  // for start_break_apart
   uint64_t searched_length_ GUARDED_BY(mutex_) = 0;
   uint32_t lock_future_ GUARDED_BY(mutex_) = 0;  // mlockall(MCL_FUTURE), MCL_ONFAULT
   uint64_t total_bytes_ = 0;

@@ -46,6 +46,7 @@ struct BootOptions {
 /// Counters shown in /proc/umk; leak tests compare them before and after. Those of files and of memory are kept where these are made (vfs::ObjectCounts,
 /// vfs::MountTree, vfs::DentryCache, mm::CacheWindow).
 struct Counters {
+  /// `calls` is of tasks that have ended: Task::calls has those of the others.
   std::atomic<uint64_t> calls{0}, trapped_calls{0}, patched_sites{0}, refused_sites{0};
   std::atomic<uint64_t> unimplemented[512] = {};
   std::atomic<int64_t> tasks{0}, processes{0}, kernel_stacks{0}, vessels{0};
