@@ -250,9 +250,9 @@ CASE(clones) {
   shown("CLONE_FILES", fcntl(40, F_GETFD));
   char directory[64];
   say("CLONE_FS %s %03o", getcwd(directory, sizeof directory), umask(022));
+  signal(SIGUSR1, SIG_IGN);
   child = clone([](void*) { return 3; }, stack + sizeof stack, CLONE_PARENT_SETTID | SIGUSR1, nullptr, &tid);
   shown("parent tid", tid == child);
-  signal(SIGUSR1, SIG_IGN);
   shown("other exit signal needs __WALL", waitpid(child, &status, 0));
   shown("__WALL", waitpid(child, &status, __WALL) == child);
   child = clone([](void*) { return 3; }, stack + sizeof stack, 0, nullptr);
