@@ -265,7 +265,12 @@ Pipe::OpenCounts Pipe::counts() {
 
 Result<void> Pipe::wait_for_partner(bool wants_reader, uint32_t ever) {
   MutexLock lock(mutex_);
-  while ((wants_reader ? readers_ever_ : writers_ever_) == ever) TRY(opened_.wait(mutex_));
+  const auto has_come = [&]() REQUIRES(mutex_) { return (wants_reader ? readers_ever_ : writers_ever_) != ever; };
+  while (!has_come()) {
+    Result<void> woken = opened_.wait(mutex_);
+    // Who came may have written, closed and ended, and SIGCHLD interrupts: starting again would lose what was written.
+    if (!woken.ok() && !has_come()) return woken;
+  }
   return {};
 }
 
