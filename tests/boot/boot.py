@@ -28,10 +28,11 @@ class Terminal:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             try:
+                self.fd = 0
+                self.resize(*size)
                 os.execvpe(command[0], command, dict(os.environ, TERM="dumb", **(env or {})))
             finally:
                 os._exit(127)
-        self.resize(*size)
 
     def __enter__(self):
         return self

@@ -158,9 +158,8 @@ Result<void> open_standard_streams(Parts& parts, const StartRequest& request, vf
     if (number == 2 && request.error_is_output) {
       file = TRY(fds.get(Fd{1}));
     } else if (request.stream_is_pipe[number]) {
-      const RefPtr<vfs::Inode> inode =
-          TRY(vfs::AnonymousInode::create(parts.vfs->anonymous(vfs::AnonymousKind::Pipe), static_cast<uint32_t>(vfs::FileType::Fifo) | 0600, 0, 0));
-      file = TRY(parts.console->open_stream(number, inode));
+      RefPtr<vfs::Inode> inode = TRY(parts.console->make_stream_inode(number, parts.vfs->anonymous(vfs::AnonymousKind::Pipe)));
+      file = TRY(parts.console->open_stream(number, std::move(inode)));
     } else {
       // A command works on an ordinary terminal, with job control; init gets the console, as from Linux.
       const std::string_view name = request.is_command ? "/dev/tty0" : "/dev/console";
@@ -187,6 +186,8 @@ StartOutcome start(Kernel& kernel, const StartRequest& request) {
   outcome.console = parts->console.get();
   outcome.board = &parts->console->board();
   outcome.board->monitor_event.store(request.monitor_event);
+  // Before the first program can ask for it; changes come through the board.
+  parts->console->terminal().set_window_size(request.window);
   message_console = request.shows_kernel_log ? parts->console.get() : nullptr;
   boot_time_ns = kernel.boot_time_ns;
   shown_level = request.shows_warnings_only ? LogLevel::Warning : LogLevel::Debug;

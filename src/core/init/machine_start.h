@@ -6,6 +6,8 @@
 #include <span>
 #include <string_view>
 
+#include "core/abi/termios.h"
+
 namespace umk {
 class Kernel;
 namespace console {
@@ -42,6 +44,8 @@ struct StartRequest {
   bool stream_is_pipe[3] = {};
   /// Standard output and error are one pipe (2>&1): they share one stream, so that their bytes keep their order.
   bool error_is_output = false;
+  /// Of the terminal on the host that the console is.
+  WindowSize window{};
   /// Kernel messages go to the console too.
   bool shows_kernel_log = false;
   bool shows_warnings_only = false;

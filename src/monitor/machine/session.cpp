@@ -95,6 +95,7 @@ init::StartRequest Session::make_request(Texts& texts) {
   request.host_name = configuration_.name.empty() ? std::string_view("umk") : std::string_view(configuration_.name);
   for (unsigned number = 0; number < 3; ++number) request.stream_is_pipe[number] = stream_is_pipe_[number];
   request.error_is_output = error_is_output();
+  if (terminal_) request.window = terminal_->window_size();
   const char* terminal_type = std::getenv("TERM");
   if (is_run()) {
     texts.environment = configuration_.run.environment;

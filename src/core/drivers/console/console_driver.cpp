@@ -22,6 +22,11 @@ Result<RefPtr<vfs::OpenFile>> ConsoleDriver::open_stream(unsigned number, RefPtr
   return RefPtr<vfs::OpenFile>(TRY(make_ref<StreamFile>(std::move(inode), flags, ports_[number])));
 }
 
+Result<RefPtr<vfs::Inode>> ConsoleDriver::make_stream_inode(unsigned number, vfs::AnonymousSuperblock& superblock) {
+  CHECK(number < 3, "there are three standard streams");
+  return RefPtr<vfs::Inode>(TRY(make_ref<StreamInode>(superblock, ports_[number], number == 0)));
+}
+
 void ConsoleDriver::run() {
   while (board_->stop_requested.load(std::memory_order_acquire) == 0) {
     // Cleared before looking: what comes while it looks sets the word again, and the sleep ends at once.

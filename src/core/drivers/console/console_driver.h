@@ -24,6 +24,8 @@ class ConsoleDriver {
 
   /// Stream 0 for reading, 1 and 2 for writing; the stream ends for the host when the last such file of it is closed.
   Result<RefPtr<vfs::OpenFile>> open_stream(unsigned number, RefPtr<vfs::Inode> inode);
+  /// An inode for open_stream that can be opened again by /proc/PID/fd.
+  Result<RefPtr<vfs::Inode>> make_stream_inode(unsigned number, vfs::AnonymousSuperblock& superblock);
 
   /// Serves both sides until stop(); on an attached kernel thread.
   void run();

@@ -1,6 +1,7 @@
 #include "core/drivers/console/stream_file.h"
 
 #include "core/abi/termios.h"
+#include "core/base/make.h"
 #include "core/drivers/console/console_tty.h"
 
 namespace umk::console {
@@ -92,7 +93,8 @@ uint32_t StreamPort::poll_output(vfs::PollTable* table) {
   return ready;
 }
 
-void StreamPort::end_output() {
+void StreamPort::drop_writer() {
+  if (writers_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   ring_.end();
   if (ring_.must_wake_consumer()) wake_monitor(board_);
 }
@@ -104,5 +106,13 @@ Result<int64_t> StreamFile::ioctl(Task&, uint32_t request, uint64_t argument) {
 }
 
 Result<String> StreamFile::describe() { return format_string("pipe:[{}]", inode().number()); }
+
+Result<RefPtr<vfs::OpenFile>> StreamInode::open(const vfs::Caller&, uint32_t flags) {
+  using namespace vfs::open_flags;
+  const uint32_t mine = is_input_ ? kReadOnly : kWriteOnly;
+  const uint32_t access = flags & kAccessMask;
+  if (access != mine && access != kReadWrite) return error(EACCES);
+  return RefPtr<vfs::OpenFile>(TRY(make_ref<StreamFile>(RefPtr<vfs::Inode>(this), (flags & ~kAccessMask) | mine, port_)));
+}
 
 }  // namespace umk::console

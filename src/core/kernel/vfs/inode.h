@@ -160,6 +160,9 @@ class Inode : public RefCounted {
   /// The default makes a file that calls read_at and write_at below.
   virtual Result<RefPtr<OpenFile>> open(const Caller& caller, uint32_t flags);
 
+  /// For a FIFO: true when open() makes its files, as its bytes go elsewhere than through a pipe of this kernel.
+  virtual bool has_own_pipe() const { return false; }
+
   // Data of regular files. Not locked by the VFS; positions were checked against overflow.
   virtual Result<size_t> read_at(uint64_t offset, UserOutBuffer& buffer);
   /// Writes at `offset`, or at the end when `append`, in which case the chosen offset is stored back.

@@ -146,7 +146,7 @@ Result<RefPtr<OpenFile>> Vfs::make_open_file(const Caller& caller, Path place, u
       return RefPtr<OpenFile>(std::move(file));
     }
     switch (inode.type()) {
-      case FileType::Fifo: return open_fifo(inode, kept);
+      case FileType::Fifo: return inode.has_own_pipe() ? inode.open(caller, kept) : open_fifo(inode, kept);
       case FileType::CharacterDevice:
       case FileType::BlockDevice:
         if (!device_opener_) return error(ENXIO);
