@@ -23,9 +23,13 @@ void print_configuration() {
   fmt::print("UMK_VERSION={}\nUMK_COMPILER={}\nUMK_ENGINE=resident\n", umk::monitor::kVersion, __VERSION__);
 }
 
+/// Ends the process when the machine has ended for good: its kernel threads still sleep in what a destructor would take away.
 int run(const Configuration& configuration) {
   umk::monitor::Session session(configuration);
-  return session.run();
+  const int status = session.run();
+  std::fflush(nullptr);
+  if (status != umk::monitor::Session::kRestart) _exit(status);
+  return status;
 }
 
 }  // namespace

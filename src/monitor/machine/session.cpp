@@ -207,7 +207,8 @@ int Session::run() {
   connect(*started_.board);
   start_kernel_threads();
   serve();
-  if (terminal_) terminal_->restore();
+  pump_ = nullptr;
+  terminal_ = nullptr;
   if (!loss_.empty()) fmt::print(stderr, "umk: the machine is lost: {}\n", loss_);
   const int status = status_of_end();
   machine_->stop();
