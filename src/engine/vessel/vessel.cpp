@@ -74,6 +74,8 @@ void return_to_pool(Vessel& vessel) {
     m.pool.push_front(vessel);
     ++m.pool_size;
   }
+  // Counted are those in use: what waits in the pool is no leak.
+  m.kernel->counters.vessels.fetch_sub(1);
   m.pool_queue.wake();
 }
 
@@ -245,6 +247,7 @@ Result<Vessel*> acquire_vessel() {
       Vessel& vessel = m.pool.front();
       vessel.unlink();
       --m.pool_size;
+      m.kernel->counters.vessels.fetch_add(1);
       return &vessel;
     }
     if (!asked) {

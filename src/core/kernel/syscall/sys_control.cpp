@@ -220,7 +220,7 @@ Result<int64_t> sys_ioctl(Task& task, Fd fd, uint32_t request, uint64_t argument
 
 const SyscallRow kSysControlRows[] = {
     full<sys_ioctl>(16, "ioctl"),
-    partial<sys_fcntl>(72, "fcntl", "leases are not kept (F_SETLEASE: EINVAL), no directory notification"),
+    partial<sys_fcntl>(72, "fcntl", "no SIGIO: O_ASYNC, F_SETOWN and F_SETSIG are only kept; no lease is ever granted; no directory notification"),
     full<sys_flock>(73, "flock"),
 };
 const size_t kSysControlRowCount = std::size(kSysControlRows);

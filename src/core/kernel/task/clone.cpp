@@ -162,12 +162,12 @@ void unpublish(Task& child) {
 Result<void> start(Task& parent, Task& child, uint64_t flags) {
   guest::Engine& engine = parent.kernel().engine;
   if (flags & kVm) {
-    child.address_space_ = parent.address_space_;
+    child.exchange_address_space(parent.address_space_);
     return engine.start_thread(child);
   }
   // The list of mappings and the host's mappings must be copied as of one moment.
   MutexLock lock(parent.address_space().fork_mutex());
-  child.address_space_ = TRY(parent.address_space().clone_for_fork());
+  child.exchange_address_space(TRY(parent.address_space().clone_for_fork()));
   return engine.start_forked(child);
 }
 
@@ -249,7 +249,7 @@ Result<int64_t> clone_task(Task& parent, const CloneRequest& request) {
   draft.task = nullptr;
   if (borrows) {
     child.is_borrowing = true;
-    child.address_space_ = parent.address_space_;
+    child.exchange_address_space(parent.address_space_);
     child.is_started.store(true);
     kernel.engine.run_borrowed(child);
     return tid;

@@ -125,12 +125,14 @@ void wait_while_stopped(Task& current) {
 
 void report_continue(Process& process) {
   MutexLock list(process.kernel().tasks.mutex);
+  bool was_collected;
   {
     MutexLock lock(process.signal_mutex);
     if (!process.continue_is_due) return;
     process.continue_is_due = false;
+    was_collected = std::exchange(process.continue_was_collected, false);
   }
-  process.unreported_change = signal_codes::kChildContinued;
+  if (!was_collected) process.unreported_change = signal_codes::kChildContinued;
   notify_parent_locked(process, signals::kChild, signal_codes::kChildContinued, signals::kContinue);
 }
 

@@ -117,6 +117,7 @@ class Process : public RefCounted, public ListHook<SiblingTag>, public ListHook<
   uint32_t stopped_threads = 0;            // threads that wait in a job-control stop
   bool stop_is_reported = false;           // the parent was told of this stop
   bool continue_is_due = false;            // the parent is to be told that it continued
+  bool continue_was_collected = false;     // it has waited for that already, before the process itself came to tell
   bool stop_was_taken = false;             // a stop signal left the queue and is being decided on; SIGCONT cancels it
   bool is_unkillable = false;              // init: signals without a handler have no effect
   /// signalfd and sigtimedwait sleepers.

@@ -164,7 +164,7 @@ TEST(Exit, ProcessEndsWithItsLastThread) {
   EXPECT_EQ(wait_for(machine.init(), child).status, 9);
 }
 
-TEST(Exit, TheLeadersStatusCountsWhenThreadsEndOneByOne) {
+TEST(Exit, TheLastThreadsStatusCountsWhenThreadsEndOneByOne) {
   FakeMachine machine;
   const ProcessId child = machine.fork(machine.init(), [&](Task& task) {
     std::atomic<bool>* const go = new std::atomic<bool>(false);
@@ -176,7 +176,7 @@ TEST(Exit, TheLeadersStatusCountsWhenThreadsEndOneByOne) {
     *go = true;
     exit_task(task, exit_status_of_code(4));
   });
-  EXPECT_EQ(wait_for(machine.init(), child).status, 4);
+  EXPECT_EQ(wait_for(machine.init(), child).status, 5);
 }
 
 TEST(Vfork, ParentWaitsForTheEndOfTheChild) {

@@ -60,6 +60,14 @@ WaitOutcome collect_change_locked(Process& child, const WaitRequest& request) {
   return outcome;
 }
 
+/// A continued child is waited for from the SIGCONT on (waitid(2)), also before it has run and told so itself.
+void notice_continue_locked(Process& child, bool collect) {
+  MutexLock lock(child.signal_mutex);
+  if (!child.continue_is_due || child.continue_was_collected) return;
+  child.unreported_change = signal_codes::kChildContinued;
+  child.continue_was_collected = collect;
+}
+
 }  // namespace
 
 Result<WaitOutcome> wait_for_child(Task& current, const WaitRequest& request) {
@@ -76,7 +84,9 @@ Result<WaitOutcome> wait_for_child(Task& current, const WaitRequest& request) {
         continue;
       }
       const bool reports_stop = child.unreported_change == signal_codes::kChildStopped && (request.options & wait_options::kStopped);
-      const bool reports_continue = child.unreported_change == signal_codes::kChildContinued && (request.options & wait_options::kContinued);
+      const bool wants_continue = request.options & wait_options::kContinued;
+      if (wants_continue) notice_continue_locked(child, !(request.options & wait_options::kNoWait));
+      const bool reports_continue = child.unreported_change == signal_codes::kChildContinued && wants_continue;
       if (reports_stop || reports_continue) return collect_change_locked(child, request);
     }
     if (!has_candidate) return error(ECHILD);
