@@ -205,8 +205,10 @@ CASE(session_and_signals) {
     sleep_ms(60);
   }
   winsize size{40, 100, 0, 0};
-  shown("resize", ioctl(p.master, TIOCSWINSZ, &size));
+  // The child tells of its signal meanwhile: the result is said after it.
+  const int resized = ioctl(p.master, TIOCSWINSZ, &size);
   sleep_ms(60);
+  shown("resize", resized);
   shown("same size again", ioctl(p.master, TIOCSWINSZ, &size));
   sleep_ms(60);
   size = {};
