@@ -23,7 +23,6 @@ class PanicSink final : public TextSink {
 };
 
 void print_backtrace(TextSink& sink, uint64_t rip, uint64_t rbp) {
-  const uint64_t stack = reinterpret_cast<uint64_t>(&current_stack());
   format(sink, "Backtrace (addr2line -Cfe vmumk ...):");
   for (int depth = 0; depth < 32; ++depth) {
     format(sink, " {:x}", rip);
@@ -34,7 +33,6 @@ void print_backtrace(TextSink& sink, uint64_t rip, uint64_t rbp) {
     rbp = reinterpret_cast<uint64_t*>(rbp)[0];
     if (rip < layout::kImage || rip >= layout::kImage + layout::kImageBytes) break;
   }
-  (void)stack;
   sink.put("\n");
 }
 
