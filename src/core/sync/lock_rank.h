@@ -13,6 +13,7 @@ enum class LockRank : uint8_t {
   ProcDirectory,   // a directory of proc, whose entries are tasks and descriptors
   Session,         // sessions, controlling terminals
   Tty,             // a terminal's state
+  AsyncIo,         // who is told of a file's changes by a signal: held while the signals are sent
   TaskList,        // pid table, parents and children, process groups
   Process,         // a thread group: shared signal state, limits, timers
   Signals,         // signal handlers and pending queues of a process and its tasks
@@ -29,6 +30,7 @@ enum class LockRank : uint8_t {
   Pipe,            // a pipe buffer
   AddressSpace,    // areas of an address space
   PageStore,       // pages of one file
+  Block,           // a block device's own state; may be held while the host reads or writes
   Futex,           // a futex bucket
   Dentry,          // dentry cache buckets
   Timers,          // timer queue

@@ -1,0 +1,178 @@
+// BlockDevice: a disk, a partition of one, a loop device: bytes at offsets, in sectors, on something that keeps them.
+//
+// Life: a driver makes it and adds it to BlockDevices (block_devices.h), which gives it out by number and by name. Filesystems and open device files hold
+// references. A device that goes away (`mark_removed`) fails all requests with EIO while somebody still holds it.
+//
+// Offsets and lengths are bytes and multiples of `logical_block_bytes()`; the memory has no alignment. Requests that are not aligned fail with EINVAL, those
+// that reach past the end with EIO, writes to a read-only device with EROFS; what the medium cannot do is EIO, a full host ENOSPC. Nothing here caches: kernel
+// code that wants pages uses the device's store (device_pages.h) or its own.
+//
+// Claims say who uses a device for himself: a mount, an O_EXCL open, a loop device's backing. They exclude each other, and a claim of a disk excludes those of
+// its partitions (as Linux' exclusive opens). They do not keep anybody from reading and writing.
+//
+// Locks: `mutex_` (LockRank::Block) guards the holder; nothing is called while it is held. `listeners_mutex_` is held while listeners are called. Drivers have
+// their own.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "core/abi/device_number.h"
+#include "core/base/make.h"
+#include "core/base/string.h"
+#include "core/kernel/block/request.h"
+
+namespace umk::block {
+
+inline constexpr uint32_t kSectorBytes = 512;
+
+/// What /proc/diskstats and /sys/block/.../stat show, by operation. Sectors are of 512 bytes always.
+struct Statistics {
+  struct Line {
+    std::atomic<uint64_t> requests{0}, sectors{0}, time_ns{0};
+  };
+  Line lines[kOperations];
+  std::atomic<uint64_t> in_flight{0};
+  /// Time during which something was under way, and the sum of the times of all requests.
+  std::atomic<uint64_t> busy_ns{0}, busy_since_ns{0};
+
+  Line& of(Operation operation) { return lines[static_cast<size_t>(operation)]; }
+  const Line& of(Operation operation) const { return lines[static_cast<size_t>(operation)]; }
+};
+
+/// What a device is, as far as its users ask.
+struct Geometry {
+  uint64_t bytes = 0;
+  uint32_t logical_block_bytes = kSectorBytes;  // the least transfer
+  uint32_t physical_block_bytes = 4096;         // what the medium likes
+  bool is_read_only = false;
+  uint32_t discard_bytes = 0;  // the least that a discard is good for; 0: it cannot
+};
+
+/// Told of changes of a device, in the context of whoever noticed, with the list of listeners locked: it notes what happened and leaves the work to others. It
+/// takes no lock that its owner holds while adding or removing it.
+class Listener : public ListHook<> {
+ public:
+  virtual void on_resized(BlockDevice& device, uint64_t new_bytes) { (void)device, (void)new_bytes; }
+  virtual void on_removed(BlockDevice& device) { (void)device; }
+
+ protected:
+  ~Listener() = default;
+};
+
+class BlockDevice : public RefCounted {
+ public:
+  std::string_view name() const { return name_; }  // "ubda", "ubda1", "loop0"
+  DeviceNumber number() const { return number_; }
+  uint64_t size_bytes() const { return size_bytes_.load(std::memory_order_acquire); }
+  uint64_t sectors() const { return size_bytes() / kSectorBytes; }
+  uint32_t logical_block_bytes() const { return geometry_.logical_block_bytes; }
+  uint32_t physical_block_bytes() const { return geometry_.physical_block_bytes; }
+  uint32_t discard_bytes() const { return geometry_.discard_bytes; }
+  bool is_read_only() const { return read_only_.load(std::memory_order_relaxed); }
+  bool is_removed() const { return removed_.load(std::memory_order_acquire); }
+  /// The disk that this is a partition of; null for a disk. `first_byte`: where on it.
+  BlockDevice* disk() const { return disk_.get(); }
+  uint64_t first_byte() const { return first_byte_; }
+  /// 1 for ubda1; 0 for a disk.
+  uint32_t partition_number() const { return partition_number_; }
+
+  /// Starts a request; `on_done` tells its end. Checks it first, so that drivers see good ones only; a bad one is done at once. Never waits for the medium in
+  /// drivers that queue; a driver that does not queue has done it when this returns.
+  void submit(Request& request);
+
+  // One transfer at a time, waited for. Not interruptible.
+  Result<void> read(uint64_t offset, std::span<std::byte> into);
+  Result<void> write(uint64_t offset, std::span<const std::byte> from);
+  Result<void> read(uint64_t offset, std::span<const Segment> into);
+  Result<void> write(uint64_t offset, std::span<const Segment> from);
+  /// What has been written is on the host's disk afterwards.
+  Result<void> flush();
+  /// EOPNOTSUPP when the device has no discard.
+  Result<void> discard(uint64_t offset, uint64_t bytes);
+  Result<void> write_zeroes(uint64_t offset, uint64_t bytes);
+
+  /// The exclusive use of a device, given up by its destructor.
+  class Claim {
+   public:
+    Claim() = default;
+    Claim(Claim&& other) noexcept : device_(std::move(other.device_)), holder_(std::exchange(other.holder_, nullptr)) {}
+    Claim& operator=(Claim&& other) noexcept {
+      std::swap(device_, other.device_);
+      std::swap(holder_, other.holder_);
+      return *this;
+    }
+    ~Claim();
+    explicit operator bool() const { return holder_ != nullptr; }
+
+   private:
+    friend class BlockDevice;
+    Claim(RefPtr<BlockDevice> device, const void* holder) : device_(std::move(device)), holder_(holder) {}
+    RefPtr<BlockDevice> device_;
+    const void* holder_ = nullptr;
+  };
+  /// Claims the device for `holder` (an address that stands for who it is: a superblock, an open file; the same holder may claim twice). EBUSY when another
+  /// has it, or a partition of it, or the disk that it is a partition of.
+  Result<Claim> claim(const void* holder);
+  /// Somebody has it, or a partition of it.
+  bool is_claimed() const;
+
+  /// Open device files, for BLKRRPART and for drivers that refuse to remove what is in use.
+  std::atomic<uint32_t> openers{0};
+
+  void add_listener(Listener& listener);
+  /// Afterwards the listener is not being called and will not be.
+  void remove_listener(Listener& listener);
+
+  const Statistics& statistics() const { return statistics_; }
+  /// Time during which something was under way, up to now.
+  uint64_t busy_ns() const;
+  /// BLKROSET. What the driver cannot write stays read-only: EACCES.
+  Result<void> set_read_only(bool read_only);
+
+  /// For drivers: the medium has another size, or is gone. Tells the listeners.
+  void set_size(uint64_t bytes);
+  void mark_removed();
+
+ protected:
+  BlockDevice(String name, DeviceNumber number, const Geometry& geometry);
+  /// A partition: its requests go to `disk`, which it keeps alive, `first_byte` further on.
+  BlockDevice(String name, DeviceNumber number, RefPtr<BlockDevice> disk, uint64_t first_byte, uint64_t bytes, uint32_t partition_number);
+  ~BlockDevice() override;
+
+  /// The driver's part of submit(): does or queues a checked request, and calls finish() once, then or later. `offset` is the request's on this disk.
+  virtual void start(Request& request, uint64_t offset) = 0;
+  /// Ends a request with 0 or an errno: counts it and calls its on_done.
+  static void finish(Request& request, int error_code);
+  static void finish(Request& request, const Result<void>& result) { finish(request, result.code()); }
+
+ private:
+  int refusal_of(const Request& request) const;
+  void account_start(uint64_t now_ns);
+  void account_end(const Request& request, uint64_t now_ns);
+  void release_claim();
+  Result<void> transfer(Operation operation, uint64_t offset, std::span<const Segment> segments, uint64_t bytes);
+
+  const String name_;
+  const DeviceNumber number_;
+  const Geometry geometry_;
+  const RefPtr<BlockDevice> disk_;
+  const uint64_t first_byte_ = 0;
+  const uint32_t partition_number_ = 0;
+  std::atomic<uint64_t> size_bytes_;
+  std::atomic<bool> read_only_;
+  std::atomic<bool> removed_{false};
+  Statistics statistics_;
+
+  mutable Mutex mutex_{LockRank::Block};
+  const void* holder_ GUARDED_BY(mutex_) = nullptr;
+  uint32_t claims_ GUARDED_BY(mutex_) = 0;
+  uint32_t partition_claims_ GUARDED_BY(mutex_) = 0;  // of a disk: claims of its partitions
+  Mutex listeners_mutex_{LockRank::None};
+  List<Listener> listeners_ GUARDED_BY(listeners_mutex_);
+};
+
+}  // namespace umk::block
