@@ -149,3 +149,36 @@ CASE(flags_survive) {
   asm volatile("std\nmov $39,%%eax\nsyscall\npushfq\npop %0\ncld" : "=r"(flags) : : "rax", "rcx", "r11", "memory", "cc");
   shown("direction", (flags >> 10) & 1);
 }
+
+namespace {
+
+// The flags after a call that was made with `flags`, from one site.
+__attribute__((noinline)) uint64_t flags_after_call(uint64_t flags) {
+  uint64_t after = 0;
+  asm volatile(
+      "lea -128(%%rsp),%%rsp\npush %1\npopfq\nmov $39,%%eax\nsyscall\npushfq\npop %0\npush $2\npopfq\nlea 128(%%rsp),%%rsp"
+      : "=&r"(after)
+      : "r"(flags)
+      : "rax", "rcx", "r11", "memory", "cc");
+  return after;
+}
+
+}  // namespace
+
+CASE(every_flag_survives) {
+  constexpr uint64_t kArithmetic[] = {0x1, 0x4, 0x10, 0x40, 0x80, 0x800};
+  constexpr uint64_t kOthers[] = {0, 0x400, 0x4000, 0x40000, 0x200000};  // direction, nested task, alignment check, ID
+  constexpr uint64_t kAll = 0x1 | 0x4 | 0x10 | 0x40 | 0x80 | 0x800 | 0x400 | 0x4000 | 0x40000 | 0x200000;
+  for (int round = 0; round < 4; round++) {
+    uint64_t lost = 0;
+    for (const uint64_t other : kOthers) {
+      for (unsigned bits = 0; bits < 64; bits++) {
+        uint64_t flags = 0x202 | other;
+        for (unsigned i = 0; i < 6; i++) flags |= bits >> i & 1 ? kArithmetic[i] : 0;
+        lost |= (flags_after_call(flags) ^ flags) & kAll;
+      }
+    }
+    shown("changed", static_cast<long>(lost));
+    usleep(20000);
+  }
+}

@@ -27,7 +27,7 @@ extern "C" bool umk_enter_system_call(Registers* registers) {
   if (std::exchange(bundle.trap_flag_was_set, false)) [[unlikely]]
     registers->eflags |= UMK_EFLAGS_TF;
   const bool all_matter = on_trap(task, *registers, Trap{TrapKind::SystemCall});
-  return all_matter || bundle.guest_gs_in_use || (registers->eflags & (UMK_EFLAGS_AC | UMK_EFLAGS_TF));
+  return all_matter || bundle.guest_gs_in_use || (registers->eflags & UMK_EFLAGS_SPECIAL);
 }
 
 extern "C" void umk_enter_interrupt(Registers* registers) {

@@ -43,8 +43,7 @@ umk_gate_entry:
         pushq   %r13
         pushq   %r14
         pushq   %r15
-        cld
-        testl   $(UMK_EFLAGS_AC | UMK_EFLAGS_TF), %r11d
+        testl   $UMK_EFLAGS_SPECIAL, %r11d
         jnz     umk_gate_clean_flags
 umk_gate_call:
         movq    %rsp, %rdi
@@ -53,7 +52,8 @@ umk_gate_call:
         testb   %al, %al
         jnz     umk_gate_exit_full
 
-// The fast exit: as sysret, rcx and r11 are lost; the callee-saved registers are still the guest's, by the C++ ABI.
+// The fast exit: as sysret, rcx and r11 are lost; the callee-saved registers are still the guest's, by the C++ ABI. Of the flags only those
+// of arithmetic can have changed, as a guest with any of UMK_EFLAGS_SPECIAL leaves by the full exit; popfq would cost more than all the rest.
         .globl  umk_gate_exit_fast
         .hidden umk_gate_exit_fast
 umk_gate_exit_fast:
@@ -67,6 +67,13 @@ umk_gate_exit_fast:
 umk_gate_exit_begin:
         cmpl    $0, UMK_HEAD_INTERRUPTS(%rbx)
         jne     umk_gate_exit_again
+        movl    UMK_EFLAGS(%rsp), %ecx
+        movl    %ecx, %eax
+        shrl    $11, %eax               // overflow flag
+        andl    $1, %eax
+        movb    %cl, %ah                // sign, zero, adjust, parity, carry
+        addb    $0x7f, %al              // 1 overflows
+        sahf                            // leaves overflow alone
         movq    UMK_RBP(%rsp), %rbp
         movq    UMK_RBX(%rsp), %rbx
         movq    UMK_R10(%rsp), %r10
@@ -78,9 +85,7 @@ umk_gate_exit_begin:
         movq    UMK_RDI(%rsp), %rdi
         movq    UMK_RIP(%rsp), %rcx
         movq    UMK_EFLAGS(%rsp), %r11
-        addq    $UMK_EFLAGS, %rsp
-        popfq
-        movq    (%rsp), %rsp            // UMK_RSP follows UMK_EFLAGS
+        movq    UMK_RSP(%rsp), %rsp
         jmp     *%rcx
 
 // The full exit: every register is restored, whatever the guest's state is; GS is not needed. Single-stepping starts right after iretq.
@@ -145,6 +150,8 @@ umk_leave_to_guest:
         .globl  umk_gate_interrupt
         .hidden umk_gate_interrupt
 umk_gate_interrupt:
+        pushq   $2                      // the host's sigreturn has left NT as the guest had it
+        popfq
         xorl    %ebp, %ebp
         call    umk_enter_interrupt
         jmp     umk_gate_exit_full
@@ -234,8 +241,9 @@ umk_exit_thread:
         .globl  umk_signal_entry
         .hidden umk_signal_entry
 umk_signal_entry:
-        pushq   $2                      // the host keeps the guest's AC flag for handlers
-        popfq
+        pushfq                          // the host keeps the guest's AC flag for handlers
+        andl    $~(UMK_EFLAGS_AC | UMK_EFLAGS_DF | UMK_EFLAGS_TF), (%rsp)
+        popfq                           // NT and ID stay: sigreturn does not bring them back
         movq    %rsp, %rbx              // the frame begins with the restorer's address
         movq    %rdx, %r12              // ucontext
         subq    $8, %rsp

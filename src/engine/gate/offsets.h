@@ -47,4 +47,7 @@
 
 #define UMK_EFLAGS_TF 0x100
 #define UMK_EFLAGS_DF 0x400
+#define UMK_EFLAGS_NT 0x4000
 #define UMK_EFLAGS_AC 0x40000
+// What kernel code must not run with, and what the fast exit does not restore: single-stepping, direction, nested task (iretq refuses it), alignment checks.
+#define UMK_EFLAGS_SPECIAL (UMK_EFLAGS_TF | UMK_EFLAGS_DF | UMK_EFLAGS_NT | UMK_EFLAGS_AC)
