@@ -3,6 +3,7 @@
 
 import os
 import struct
+import zlib
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "seeds")
 
@@ -54,6 +55,47 @@ def cpio_seeds():
     write("cpio", "links", links + trailer)
     write("cpio", "two", links + trailer + b"\0" * 300 + tree + trailer + b"\0" * 8)
     write("cpio", "checksum", cpio(b"f", b"AB", magic=b"070702", checksum=131) + trailer)
+
+
+def mbr_sector(*entries):
+    """A sector with a table: (index, type, first sector, sectors) each."""
+    sector = bytearray(512)
+    for index, kind, first, count in entries:
+        struct.pack_into("<B3xB3xII", sector, 446 + 16 * index, 0, kind, first, count)
+    sector[510:] = b"\x55\xaa"
+    return bytes(sector)
+
+
+def ext4_seeds():
+    extents = struct.pack("<HHHHI", 0xF30A, 3, 340, 0, 0)
+    extents += b"".join(struct.pack("<IHHI", i * 100, 50, 0, 5000 + 60 * i) for i in range(3))
+    write("ext4", "extents", b"\x01" + extents)
+    entries = b"".join(struct.pack("<IHBB4s", 12 + i, 12, 3, 1, b"f%02d" % i) for i in range(4))
+    entries += struct.pack("<IHBB4s", 20, 4096 - len(entries), 4, 1, b"last")
+    write("ext4", "directory", b"\x02" + entries)
+    root = struct.pack("<IHBB4sIHBB4s", 2, 12, 1, 2, b".", 2, 4084, 2, 2, b"..")
+    root += struct.pack("<IBBBBHHI", 0, 1, 8, 0, 0, 508, 3, 1) + struct.pack("<IIII", 1000, 2, 90000, 3)
+    write("ext4", "htree", b"\x03" + root)
+    attribute = struct.pack("<BBHIII4s", 4, 1, 4080, 0, 5, 0, b"name") + b"\0" * 4
+    block = struct.pack("<IIIII12x", 0xEA020000, 1, 1, 0, 0) + attribute
+    write("ext4", "attributes", b"\x04" + block.ljust(4080, b"\0") + b"value".ljust(16, b"\0"))
+    journal = struct.pack(">IIIIIIIII", 0xC03B3998, 4, 0, 4096, 1024, 1, 7, 1, 0) + struct.pack(">III", 0, 3, 0)
+    write("ext4", "journal", b"\x06" + journal.ljust(1024, b"\0"))
+
+
+def partition_table_seeds():
+    primary = mbr_sector((0, 0x83, 1, 2), (2, 0x82, 3, 4)) + b"\0" * 512 * 8
+    chain = mbr_sector((0, 0x83, 1, 1), (1, 0x05, 2, 8)) + b"\0" * 512
+    chain += mbr_sector((0, 0x83, 1, 1), (1, 0x05, 3, 4)) + b"\0" * 1024 + mbr_sector((0, 0x83, 1, 2)) + b"\0" * 1024
+    entries = bytearray(4 * 128)
+    for index, first, last in ((0, 4, 5), (2, 6, 9)):
+        struct.pack_into("<16s16sQQ", entries, 128 * index, b"t" * 16, b"u" * 16, first, last)
+    header = bytearray(512)
+    struct.pack_into("<8sIIIIQQQQ16sQIII", header, 0, b"EFI PART", 0x10000, 92, 0, 0, 1, 9, 3, 9, b"d" * 16, 2, 4, 128, zlib.crc32(entries))
+    struct.pack_into("<I", header, 16, zlib.crc32(header[:92]))
+    gpt = mbr_sector((0, 0xEE, 1, 0xFFFFFFFF)) + bytes(header) + bytes(entries) + b"\0" * 512 * 7
+    for name, disk in (("primary", primary), ("extended", chain), ("gpt", gpt)):
+        write("partition_table", name, b"\0" + disk)
 
 
 def line_discipline_seeds():
@@ -115,6 +157,8 @@ def patcher_seeds():
 
 if __name__ == "__main__":
     elf_seeds()
+    ext4_seeds()
     cpio_seeds()
     line_discipline_seeds()
+    partition_table_seeds()
     patcher_seeds()
