@@ -7,15 +7,28 @@ namespace umk::block {
 
 namespace {
 
+/// What Linux chooses: as much as divides the device, up to a page.
+uint32_t first_cache_block(uint64_t bytes, uint32_t logical_block_bytes) {
+  uint32_t block = logical_block_bytes;
+  while (block < kPageSize && (bytes & block) == 0) block *= 2;
+  return block;
+}
+
 bool is_write(Operation operation) { return operation != Operation::Read && operation != Operation::Flush; }
 
 }  // namespace
 
 BlockDevice::BlockDevice(String name, DeviceNumber number, const Geometry& geometry)
-    : name_(std::move(name)), number_(number), geometry_(geometry), size_bytes_(geometry.bytes), read_only_(geometry.is_read_only) {}
+    : cache_block_bytes(first_cache_block(geometry.bytes, geometry.logical_block_bytes)),
+      name_(std::move(name)),
+      number_(number),
+      geometry_(geometry),
+      size_bytes_(geometry.bytes),
+      read_only_(geometry.is_read_only) {}
 
 BlockDevice::BlockDevice(String name, DeviceNumber number, RefPtr<BlockDevice> disk, uint64_t first_byte, uint64_t bytes, uint32_t partition_number)
-    : name_(std::move(name)),
+    : cache_block_bytes(first_cache_block(bytes, disk->logical_block_bytes())),
+      name_(std::move(name)),
       number_(number),
       geometry_(disk->geometry_),
       disk_(std::move(disk)),
@@ -166,6 +179,8 @@ void BlockDevice::remove_listener(Listener& listener) {
   MutexLock lock(listeners_mutex_);
   if (listener.is_linked()) listener.unlink();
 }
+
+Result<int64_t> BlockDevice::ioctl(Task&, uint32_t, uint64_t, bool) { return error(ENOTTY); }
 
 Result<void> BlockDevice::set_read_only(bool read_only) {
   if (!read_only && (geometry_.is_read_only || (disk_ && disk_->is_read_only()))) return error(EACCES);

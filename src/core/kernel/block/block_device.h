@@ -17,6 +17,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -24,6 +25,10 @@
 #include "core/base/make.h"
 #include "core/base/string.h"
 #include "core/kernel/block/request.h"
+
+namespace umk {
+class Task;
+}
 
 namespace umk::block {
 
@@ -47,7 +52,7 @@ struct Statistics {
 struct Geometry {
   uint64_t bytes = 0;
   uint32_t logical_block_bytes = kSectorBytes;  // the least transfer
-  uint32_t physical_block_bytes = 4096;         // what the medium likes
+  uint32_t physical_block_bytes = kSectorBytes;  // what the medium likes
   bool is_read_only = false;
   uint32_t discard_bytes = 0;  // the least that a discard is good for; 0: it cannot
 };
@@ -122,6 +127,26 @@ class BlockDevice : public RefCounted {
 
   /// Open device files, for BLKRRPART and for drivers that refuse to remove what is in use.
   std::atomic<uint32_t> openers{0};
+  /// BLKBSZGET and BLKBSZSET: nothing but remembered, as the cache works in pages.
+  std::atomic<uint32_t> cache_block_bytes;
+  /// Held by device files while they change a part of a sector.
+  Mutex part_mutex{LockRank::Block};
+
+  // What a driver may add to its device files.
+  /// Refuses an open: EROFS for what cannot be written.
+  virtual Result<void> check_open(bool for_writing) {
+    (void)for_writing;
+    return {};
+  }
+  /// The last device file was closed. No lock is held.
+  virtual void on_last_close() {}
+  /// Requests of ioctl(2) that are the driver's own; ENOTTY. `for_writing`: the file was opened so.
+  virtual Result<int64_t> ioctl(Task& task, uint32_t request, uint64_t argument, bool for_writing);
+  /// What HDIO_GETGEO tells of cylinders; none: ENOTTY.
+  struct Shape {
+    uint8_t heads = 0, sectors = 0;
+  };
+  virtual std::optional<Shape> shape() const { return disk_ ? disk_->shape() : std::nullopt; }
 
   void add_listener(Listener& listener);
   /// Afterwards the listener is not being called and will not be.

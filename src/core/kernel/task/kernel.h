@@ -17,6 +17,9 @@ namespace umk {
 namespace vfs {
 class Vfs;  // filesystem types, mounts, dentry cache (vfs/vfs.h)
 }
+namespace block {
+class BlockDevices;
+}
 namespace device {
 class DeviceRegistry;
 }
@@ -71,6 +74,7 @@ class Kernel {
   time::TimerQueue* timers = &timer_queue_;
   vfs::Vfs* vfs = nullptr;
   device::DeviceRegistry* devices = nullptr;
+  block::BlockDevices* block_devices = nullptr;
   tty::TtyRegistry* ttys = nullptr;
   socket::SocketLayer* sockets = nullptr;
 

@@ -1,4 +1,5 @@
 // mount(2), umount2(2), pivot_root(2).
+#include "core/kernel/block/block_devices.h"
 #include "core/kernel/vfs/vfs.h"
 
 namespace umk::vfs {
@@ -20,6 +21,33 @@ uint64_t kept_flags(uint64_t flags) {
 }
 
 }  // namespace
+
+Result<RefPtr<Superblock>> Vfs::make_superblock_on_device(const Caller& caller, FilesystemType& type, std::string_view source, bool read_only,
+                                                          std::string_view options) {
+  const Path place = TRY(lookup(caller, {nullptr, source}));
+  const Inode& node = *place.dentry->inode();
+  if (node.type() != FileType::BlockDevice) return error(ENOTBLK);
+  if (place.mount->flags() & mount_flags::kNoDevices) return error(EACCES);
+  const RefPtr<block::BlockDevice> device = block_devices_ ? block_devices_->find(node.device()) : nullptr;
+  if (!device) return error(ENXIO);
+  // mount(8) tries again read-only upon this.
+  if (device->is_read_only() && !read_only) return error(EACCES);
+
+  // One device has one superblock, however often it is mounted.
+  Vector<RefPtr<Superblock>> mounted;
+  TRY(mounts_->superblocks(mounted));
+  for (RefPtr<Superblock>& superblock : mounted) {
+    if (superblock->device() != device->number()) continue;
+    if (superblock->type_name() != type.name() || superblock->is_read_only() != read_only) return error(EBUSY);
+    return std::move(superblock);
+  }
+  return type.mount({source, options, read_only, caller, {}, device.get()});
+}
+
+Result<RefPtr<Superblock>> Vfs::make_superblock(const Caller& caller, FilesystemType& type, std::string_view source, bool read_only, std::string_view options) {
+  if (type.needs_device()) return make_superblock_on_device(caller, type, source, read_only, options);
+  return type.mount({source, options, read_only, caller, next_anonymous_device()});
+}
 
 Result<void> Vfs::mount(const Caller& caller, std::string_view source, At target, std::string_view type_name, uint64_t flags, std::string_view options) {
   using namespace mount_flags;
@@ -53,7 +81,7 @@ Result<void> Vfs::mount(const Caller& caller, std::string_view source, At target
   FilesystemType* type = find_type(type_name);
   if (!type) return error(ENODEV);
   const bool read_only = flags & kReadOnly;
-  RefPtr<Superblock> superblock = TRY(type->mount({source, options, read_only, caller, next_anonymous_device()}));
+  RefPtr<Superblock> superblock = TRY(make_superblock(caller, *type, source, read_only, options));
   // A filesystem of which there is one instance may be shown read-only at one place; one that is ours alone is so as a whole.
   if (superblock->active_mounts.load() == 0) superblock->set_read_only(read_only);
   superblock->count_in(object_counts_);

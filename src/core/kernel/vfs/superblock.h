@@ -3,6 +3,10 @@
 
 #include "core/kernel/vfs/inode.h"
 
+namespace umk::block {
+class BlockDevice;
+}
+
 namespace umk::vfs {
 
 class Dentry;
@@ -81,12 +85,14 @@ struct MountRequest {
   const Caller& caller;
   /// An anonymous device number (0:N) of its own, for a filesystem without a block device.
   DeviceNumber anonymous_device;
+  /// The device that `source` names, for a type that needs one; null otherwise. The filesystem claims it (EBUSY), and has its number as Superblock::device().
+  block::BlockDevice* device = nullptr;
 };
 
 class FilesystemType {
  public:
   virtual std::string_view name() const = 0;
-  /// Needs a block device as source: shown without "nodev" in /proc/filesystems.
+  /// Needs a block device as source: shown without "nodev" in /proc/filesystems. A further mount of the same device shows the same superblock.
   virtual bool needs_device() const { return false; }
   virtual Result<RefPtr<Superblock>> mount(const MountRequest& request) = 0;
 

@@ -14,6 +14,10 @@
 #include "core/kernel/vfs/mount.h"
 #include "core/kernel/vfs/path_walk.h"
 
+namespace umk::block {
+class BlockDevices;
+}
+
 namespace umk::vfs {
 
 class MemoryFiles;
@@ -72,6 +76,9 @@ class Vfs {
   Result<Path> anonymous_path(RefPtr<Inode> inode);
   DeviceNumber next_anonymous_device() { return {0, next_device_.fetch_add(1, std::memory_order_relaxed)}; }
   void set_device_opener(DeviceOpener& opener) { device_opener_ = &opener; }
+  /// The disks that filesystems are mounted from; null until set.
+  block::BlockDevices* block_devices() { return block_devices_; }
+  void set_block_devices(block::BlockDevices& devices) { block_devices_ = &devices; }
   /// Who makes the files of memfd_create; null until set.
   MemoryFiles* memory_files() { return memory_files_; }
   void set_memory_files(MemoryFiles& maker);
@@ -150,6 +157,8 @@ class Vfs {
   Result<RefPtr<Dentry>> child_of_locked(Dentry& parent, std::string_view name, uint32_t hash);
   Result<RefPtr<OpenFile>> open_temporary(const Caller& caller, Path directory, const OpenRequest& request);
   Result<RefPtr<OpenFile>> make_open_file(const Caller& caller, Path place, uint32_t flags);
+  Result<RefPtr<Superblock>> make_superblock(const Caller& caller, FilesystemType& type, std::string_view source, bool read_only, std::string_view options);
+  Result<RefPtr<Superblock>> make_superblock_on_device(const Caller& caller, FilesystemType& type, std::string_view source, bool read_only, std::string_view options);
   Result<RefPtr<Dentry>> create_file(const Caller& caller, PathWalk& walk, uint32_t mode, bool* created);
 
   RefPtr<ObjectCounts> object_counts_;
@@ -160,6 +169,7 @@ class Vfs {
   RefPtr<Mount> anonymous_mounts_[kAnonymousKinds];
   std::atomic<uint32_t> next_device_{1};
   DeviceOpener* device_opener_ = nullptr;
+  block::BlockDevices* block_devices_ = nullptr;
   MemoryFiles* memory_files_ = nullptr;
   Vector<FilesystemType*> types_;
   Mutex rename_mutex_{LockRank::Rename};
