@@ -29,7 +29,9 @@ enum class LockRank : uint8_t {
   Socket,          // a socket (ordered by address when two are taken)
   Pipe,            // a pipe buffer
   AddressSpace,    // areas of an address space
+  PageCache,       // the list of cached files
   PageStore,       // pages of one file
+  DiskFilesystem,  // metadata of a filesystem on a disk: block maps, allocation, journal, buffers
   Block,           // a block device's own state; may be held while the host reads or writes
   Futex,           // a futex bucket
   Dentry,          // dentry cache buckets

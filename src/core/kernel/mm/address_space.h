@@ -152,6 +152,10 @@ class AddressSpace : public RefCounted {
   /// The file's contents from `size` on are gone: takes access away from what areas of this space map of them. Called through Engine::run_in.
   void forget_beyond(PageSource& source, uint64_t size);
 
+  /// Takes write access to pages of the file away from shared areas of this space: the next write faults. False when the host refused. Called through
+  /// Engine::run_in.
+  bool write_protect(PageSource& source, uint64_t first_page, uint64_t count);
+
   AddressSpace(guest::Engine& engine, CacheWindow& window) : engine_(engine), window_(window) {
     set_layout(8 << 20, 0);
     window.live.address_spaces.fetch_add(1, std::memory_order_relaxed);

@@ -150,9 +150,16 @@ struct Forgetting {
   uint64_t size;
 };
 
-}  // namespace
+struct Protecting {
+  AddressSpace* space;
+  PageSource* source;
+  uint64_t first_page, count;
+  bool done;
+};
 
-void unmap_beyond(PageSource& source, uint64_t size) {
+/// Calls `body(AddressSpace&)` for each space that has an area of the source that `wanted(Area&)` picks, with no lock held.
+template <typename Wanted, typename Body>
+void for_each_space(PageSource& source, Wanted&& wanted, Body&& body) {
   // One space after the other, each found anew: the list may change while a vessel does its part.
   const AddressSpace* previous = nullptr;
   for (;;) {
@@ -162,22 +169,47 @@ void unmap_beyond(PageSource& source, uint64_t size) {
       // In order of address, so that each is done once.
       for (SourceLink& link : source.areas) {
         AddressSpace* candidate = static_cast<Area&>(link).space;
-        if (candidate <= previous || (space && candidate >= space.get())) continue;
+        if (candidate <= previous || (space && candidate >= space.get()) || !wanted(static_cast<const Area&>(link))) continue;
         if (candidate->try_add_reference()) space = adopt_ref(candidate);
       }
     }
     if (!space) return;
     previous = space.get();
-    Forgetting forgetting{space.get(), &source, size};
+    body(*space);
+  }
+}
+
+}  // namespace
+
+void unmap_beyond(PageSource& source, uint64_t size) {
+  for_each_space(source, [](const Area&) { return true; }, [&](AddressSpace& space) {
+    Forgetting forgetting{&space, &source, size};
     // A space that is gone has no mappings any more.
-    (void)space->engine().run_in(
-        *space,
+    (void)space.engine().run_in(
+        space,
         [](void* argument) {
           const Forgetting& todo = *static_cast<Forgetting*>(argument);
           todo.space->forget_beyond(*todo.source, todo.size);
         },
         &forgetting);
-  }
+  });
+}
+
+bool write_protect(PageSource& source, uint64_t first_page, uint64_t count) {
+  bool all = true;
+  const auto can_write = [](const Area& area) { return area.backing == Area::Backing::Cache && area.is_shared(); };
+  for_each_space(source, can_write, [&](AddressSpace& space) {
+    Protecting protecting{&space, &source, first_page, count, false};
+    const Result<void> ran = space.engine().run_in(
+        space,
+        [](void* argument) {
+          Protecting& todo = *static_cast<Protecting*>(argument);
+          todo.done = todo.space->write_protect(*todo.source, todo.first_page, todo.count);
+        },
+        &protecting);
+    if (!ran.ok() || !protecting.done) all = false;
+  });
+  return all;
 }
 
 }  // namespace umk::mm

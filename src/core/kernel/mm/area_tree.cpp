@@ -7,7 +7,7 @@ namespace umk::mm {
 
 Area::~Area() {
   if (!source) return;
-  if (PageStore* store = source->store(); store && backing == Backing::Cache) store->unpin();
+  if (PageStore* store = source->store(); store && backing == Backing::Cache) store->unpin_mapping();
   {
     MutexLock lock(source->areas_mutex);
     ListHook<SourceTag>::unlink();
@@ -19,7 +19,7 @@ Area::~Area() {
 void Area::attach(PageSource& mapped) {
   source = &mapped;
   mapped.add_mapping_reference();
-  if (PageStore* store = mapped.store(); store && backing == Backing::Cache) store->pin();
+  if (PageStore* store = mapped.store(); store && backing == Backing::Cache) store->pin_mapping();
   MutexLock lock(mapped.areas_mutex);
   mapped.areas.push_back(*this);
 }

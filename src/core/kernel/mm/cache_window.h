@@ -11,6 +11,7 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -36,6 +37,19 @@ constexpr unsigned count_pages(PageMask pages) {
   return ((sum + (sum >> 4)) & 0x0f0fu) * 0x0101u >> 8 & 0x1f;
 }
 static_assert(count_pages(0) == 0 && count_pages(0xffff) == 16 && count_pages(0x8421) == 4 && count_pages(0x7fff) == 15);
+
+constexpr PageMask page_mask(unsigned first, unsigned count) { return static_cast<PageMask>(((1u << count) - 1) << first); }
+
+/// Calls `body(first, count)` for each run of pages in the mask.
+template <typename Body>
+constexpr void for_each_run(PageMask pages, Body&& body) {
+  while (pages) {
+    const unsigned first = static_cast<unsigned>(std::countr_zero(pages));
+    const unsigned count = static_cast<unsigned>(std::countr_one(static_cast<PageMask>(pages >> first)));
+    body(first, count);
+    pages = static_cast<PageMask>(pages & ~page_mask(first, count));
+  }
+}
 
 class CacheWindow {
  public:

@@ -110,10 +110,10 @@ Result<void> AddressSpace::seal_locked(Area& area) {
   struct Unpin {
     PageStore* store;
     ~Unpin() {
-      if (store) store->unpin();
+      if (store) store->unpin_mapping();
     }
   } unpin{store};
-  if (store && !is_mapped_as_data) store->pin();
+  if (store && !is_mapped_as_data) store->pin_mapping();
   if (area.backing == Area::Backing::Text) text_went_ = true;
   area.backing = Area::Backing::Sealed;
   area.text = nullptr;

@@ -16,6 +16,7 @@
 namespace umk::mm {
 
 struct SourceTag;
+class CachedFile;
 
 /// An area's place in its source's list; always the base of an Area.
 class SourceLink : public ListHook<SourceTag> {};
@@ -35,11 +36,8 @@ class PageSource {
   virtual int host_fd() const { return -1; }
   /// Bytes that may be touched: beyond the last page of this comes SIGBUS.
   virtual uint64_t mappable_bytes() const = 0;
-  /// Brings pages into the store (disk filesystems). The default is for stores whose holes are zeroes.
-  virtual Result<void> fill(uint64_t first_page, uint64_t count) {
-    (void)first_page, (void)count;
-    return {};
-  }
+  /// Kind::Store with storage behind it: what is not in the store has to be read (file_backing.h). Null: holes are zeroes.
+  virtual CachedFile* cached() { return nullptr; }
   /// Reads file bytes for the text copy of an executable mapping.
   virtual Result<size_t> read_for_text(uint64_t offset, std::span<std::byte> into) = 0;
   /// Keeps the object (usually an inode) alive while it is mapped.

@@ -7,10 +7,6 @@ namespace umk::mm {
 
 namespace {
 
-constexpr unsigned kFanOutShift = 6;
-constexpr unsigned kFanOut = 1u << kFanOutShift;
-constexpr uintptr_t kHeightMask = 15;  // nodes are aligned to 16 bytes; eight levels hold any offset
-
 /// The pages of a chunk that [start, end) touches, both within the chunk.
 constexpr PageMask pages_touched(uint64_t start, uint64_t end) {
   const unsigned first = static_cast<unsigned>(start >> kPageShift);
@@ -20,113 +16,15 @@ constexpr PageMask pages_touched(uint64_t start, uint64_t end) {
 
 }  // namespace
 
-struct PageStore::Node {
-  // Of the lowest level: entries; above: pointers to nodes.
-  Slot slots[kFanOut] = {};
-};
-
 PageStore::~PageStore() {
   CHECK(pins_.load() == 0, "a file is not mapped or read any more when its pages go");
   punch(0, UINT64_MAX);
-  MutexLock lock(mutex_);
-  free_nodes_locked();
-}
-
-// --- the tree
-
-PageStore::Slot* PageStore::find(uint64_t chunk_index) const {
-  if (chunk_index == 0) return const_cast<Slot*>(&first_);
-  const uintptr_t root = root_.load(std::memory_order_acquire);
-  unsigned height = root & kHeightMask;
-  if (height == 0 || (chunk_index >> (kFanOutShift * height)) != 0) return nullptr;
-  Node* node = reinterpret_cast<Node*>(root & ~kHeightMask);
-  while (--height > 0) {
-    node = reinterpret_cast<Node*>(node->slots[(chunk_index >> (kFanOutShift * height)) % kFanOut].load(std::memory_order_acquire));
-    if (!node) return nullptr;
-  }
-  return &node->slots[chunk_index % kFanOut];
-}
-
-PageStore::Entry PageStore::load(uint64_t chunk_index) const {
-  const Slot* slot = find(chunk_index);
-  return Entry::unpack(slot ? slot->load(std::memory_order_seq_cst) : 0);
-}
-
-Result<PageStore::Slot*> PageStore::make_slot_locked(uint64_t chunk_index) {
-  if (chunk_index == 0) return &first_;
-  uintptr_t root = root_.load(std::memory_order_relaxed);
-  unsigned height = root & kHeightMask;
-  while (height == 0 || (chunk_index >> (kFanOutShift * height)) != 0) {
-    Node* top = TRY(make_unique<Node>()).release();
-    top->slots[0].store(root & ~kHeightMask, std::memory_order_relaxed);
-    root = reinterpret_cast<uintptr_t>(top) | ++height;
-    root_.store(root, std::memory_order_release);
-  }
-  Node* node = reinterpret_cast<Node*>(root & ~kHeightMask);
-  while (--height > 0) {
-    Slot& slot = node->slots[(chunk_index >> (kFanOutShift * height)) % kFanOut];
-    Node* child = reinterpret_cast<Node*>(slot.load(std::memory_order_relaxed));
-    if (!child) {
-      child = TRY(make_unique<Node>()).release();
-      slot.store(reinterpret_cast<uintptr_t>(child), std::memory_order_release);
-    }
-    node = child;
-  }
-  return &node->slots[chunk_index % kFanOut];
-}
-
-std::optional<uint64_t> PageStore::next_used(uint64_t from) const {
-  if (from == 0) {
-    if (first_.load(std::memory_order_acquire)) return 0;
-    from = 1;
-  }
-  const uintptr_t root = root_.load(std::memory_order_acquire);
-  const unsigned height = root & kHeightMask;
-  if (height == 0) return std::nullopt;
-  while ((from >> (kFanOutShift * height)) == 0) {
-    const Node* node = reinterpret_cast<const Node*>(root & ~kHeightMask);
-    unsigned level = height - 1;
-    for (;;) {
-      // Goes down along `from`, or to the first used slot right of it.
-      unsigned slot = (from >> (kFanOutShift * level)) % kFanOut;
-      while (slot < kFanOut && node->slots[slot].load(std::memory_order_acquire) == 0) {
-        ++slot;
-        from = ((from >> (kFanOutShift * level)) + 1) << (kFanOutShift * level);
-      }
-      if (slot == kFanOut) break;  // `from` now starts the next stretch above
-      if (level == 0) return from;
-      node = reinterpret_cast<const Node*>(node->slots[slot].load(std::memory_order_acquire));
-      --level;
-    }
-  }
-  return std::nullopt;
-}
-
-void PageStore::free_nodes_locked() {
-  const uintptr_t root = root_.exchange(0, std::memory_order_relaxed);
-  const unsigned height = root & kHeightMask;
-  if (height == 0) return;
-  // Eight levels at most: a walk with a path of its own instead of recursion.
-  Node* path[16] = {reinterpret_cast<Node*>(root & ~kHeightMask)};
-  unsigned at[16] = {};
-  unsigned depth = 0;
-  for (;;) {
-    if (depth + 1 < height && at[depth] < kFanOut) {
-      Node* child = reinterpret_cast<Node*>(path[depth]->slots[at[depth]++].load(std::memory_order_relaxed));
-      if (!child) continue;
-      path[++depth] = child;
-      at[depth] = 0;
-      continue;
-    }
-    delete path[depth];
-    if (depth-- == 0) return;
-  }
 }
 
 // --- making pages present
 
 Result<PageStore::Entry> PageStore::ensure_locked(uint64_t chunk_index, PageMask pages) {
-  Slot& slot = *TRY(make_slot_locked(chunk_index));
+  Slot& slot = *TRY(tree_.make(chunk_index));
   Entry entry = Entry::unpack(slot.load(std::memory_order_relaxed));
   if (entry.chunk == 0) {
     // Chunks that follow each other in the file and in the window can be mapped together.
@@ -231,7 +129,9 @@ Result<std::byte*> PageStore::page(uint64_t index, bool allocate) {
 Result<PageStore::MappedChunk> PageStore::map_chunk(uint64_t file_offset) {
   MutexLock lock(mutex_);
   was_mapped_ = true;
-  const Entry entry = TRY(ensure_locked(file_offset >> kChunkShift, 0));
+  const uint64_t index = file_offset >> kChunkShift;
+  const Entry entry = TRY(ensure_locked(index, 0));
+  if (is_tracked()) tree_.second(index, tree_.find(index))->fetch_or(State::kMapped, std::memory_order_seq_cst);
   return MappedChunk{CacheWindow::offset(entry.chunk), entry.present};
 }
 
@@ -266,7 +166,7 @@ Result<void> PageStore::allocate_run(uint64_t bytes) {
   MutexLock lock(mutex_);
   was_mapped_ = true;
   for (uint64_t index = 0; index < chunks; ++index) {
-    const Result<Slot*> slot = make_slot_locked(index);
+    const Result<Slot*> slot = tree_.make(index);
     if (!slot.ok()) {
       // Chunks placed so far are the store's and go with it; the others go back now.
       window_.free_run(run.value() + static_cast<ChunkNumber>(index), static_cast<uint32_t>(chunks - index));
@@ -307,10 +207,10 @@ void PageStore::punch(uint64_t offset, uint64_t length) {
   const uint64_t first_chunk = first_page / kPagesInChunk;
   const uint64_t last_chunk = (end_page - 1) / kPagesInChunk;
   // Guests that map the pages see zeroes at once and may go on writing; so what they could write stays known as data.
-  const bool may_be_mapped = was_mapped_ && pins_.load(std::memory_order_seq_cst) != 0;
+  const bool may_be_mapped = was_mapped_ && (pins_.load(std::memory_order_seq_cst) & kMappingPins) != 0;
   bool any = false;
-  for (std::optional<uint64_t> index = next_used(first_chunk); index && *index <= last_chunk; index = next_used(*index + 1)) {
-    Slot& slot = *find(*index);
+  for (std::optional<uint64_t> index = tree_.next_used(first_chunk); index && *index <= last_chunk; index = tree_.next_used(*index + 1)) {
+    Slot& slot = *tree_.find(*index);
     Entry entry = Entry::unpack(slot.load(std::memory_order_relaxed));
     PageMask dropped = 0xffff;
     if (*index == first_chunk) dropped = static_cast<PageMask>(dropped & ~((1u << first_page % kPagesInChunk) - 1));
@@ -325,19 +225,21 @@ void PageStore::punch(uint64_t offset, uint64_t length) {
     entry.present = static_cast<PageMask>(entry.present & ~dropped);
     slot.store(entry.packed(), std::memory_order_seq_cst);
   }
-  if (!any) return;
+  if (any) sweep_later_locked(first_chunk, last_chunk);
+}
+
+// At once when nobody looks.
+void PageStore::sweep_later_locked(uint64_t first, uint64_t last) {
   if (pins_.load(std::memory_order_seq_cst) == 0) {
-    sweep_locked(first_chunk, last_chunk);
+    sweep_locked(first, last);
     return;
   }
-  if (first_chunk < sweep_first_) sweep_first_ = first_chunk;
-  if (last_chunk > sweep_last_) sweep_last_ = last_chunk;
+  if (first < sweep_first_) sweep_first_ = first;
+  if (last > sweep_last_) sweep_last_ = last;
   sweep_due_.store(true, std::memory_order_seq_cst);
 }
 
-void PageStore::unpin() {
-  if (pins_.fetch_sub(1, std::memory_order_seq_cst) != 1 || !sweep_due_.load(std::memory_order_seq_cst)) [[likely]]
-    return;
+void PageStore::sweep_after_unpin() {
   MutexLock lock(mutex_);
   // Who pinned since then saw only what is present now, unless more was dropped under that pin; then that pin's end comes here.
   if (!sweep_due_.load(std::memory_order_relaxed) || pins_.load(std::memory_order_seq_cst) != 0) return;
@@ -351,11 +253,12 @@ void PageStore::unpin() {
 void PageStore::sweep_locked(uint64_t first, uint64_t last) {
   CacheWindow::Chunk batch[32];
   size_t size = 0;
-  for (std::optional<uint64_t> index = next_used(first); index && *index <= last; index = next_used(*index + 1)) {
-    Slot& slot = *find(*index);
+  for (std::optional<uint64_t> index = tree_.next_used(first); index && *index <= last; index = tree_.next_used(*index + 1)) {
+    Slot& slot = *tree_.find(*index);
     Entry entry = Entry::unpack(slot.load(std::memory_order_relaxed));
     if (entry.present == 0) {
       slot.store(0, std::memory_order_seq_cst);
+      if (is_tracked()) tree_.second(*index, &slot)->store(0, std::memory_order_relaxed);
       batch[size++] = {entry.chunk, entry.backed};
       if (size == std::size(batch)) window_.free(batch, size, was_mapped_), size = 0;
       continue;
@@ -375,7 +278,7 @@ void PageStore::sweep_locked(uint64_t first, uint64_t last) {
 std::optional<uint64_t> PageStore::next_data(uint64_t from, uint64_t size) {
   MutexLock lock(mutex_);
   while (from < size) {
-    const std::optional<uint64_t> index = next_used(from >> kChunkShift);
+    const std::optional<uint64_t> index = tree_.next_used(from >> kChunkShift);
     if (!index) return std::nullopt;
     const uint64_t chunk_start = *index << kChunkShift;
     if (chunk_start > from) from = chunk_start;

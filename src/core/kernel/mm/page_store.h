@@ -9,6 +9,9 @@
 // pin too, for as long as they live, so a chunk never passes to another file while a guest can see it. Pages that are taken out of a mapped file are
 // emptied, and stay present: a guest may write to them through its mapping without the kernel's knowing.
 //
+// A tracked store has a second word for each chunk, the State of its pages. It belongs to a file with storage behind it: absent pages are not zeroes
+// there but have to be read, which CachedFile does (cached_file.h); read, write, punch and their kin are for stores whose holes are zeroes.
+//
 // Writers that race with a truncation write into a page that is no longer the file's or one that is again; whoever needs more order than that (an
 // inode's size) keeps it above.
 //
@@ -22,6 +25,7 @@
 
 #include "core/kernel/guest/user_memory.h"
 #include "core/kernel/mm/cache_window.h"
+#include "core/kernel/mm/chunk_tree.h"
 #include "core/sync/mutex.h"
 
 namespace umk::mm {
@@ -30,7 +34,9 @@ class PageStore {
  public:
   static constexpr uint64_t kChunkBytes = mm::kChunkBytes;
 
-  explicit PageStore(CacheWindow& window) : window_(window) {}
+  enum class Kind { Plain, Tracked };
+  explicit PageStore(CacheWindow& window, Kind kind = Kind::Plain)
+      : window_(window), tree_(kind == Kind::Tracked ? ChunkTree::Words::Two : ChunkTree::Words::One) {}
   ~PageStore();
   PageStore(const PageStore&) = delete;
   PageStore& operator=(const PageStore&) = delete;
@@ -71,10 +77,15 @@ class PageStore {
   }
 
   /// While a pin is held, no chunk that the store had at its start is used for anything else.
-  void pin() { pins_.fetch_add(1, std::memory_order_seq_cst); }
-  void unpin();
+  void pin() { pins_.fetch_add(kReaderPin, std::memory_order_seq_cst); }
+  void unpin() { drop_pin(kReaderPin); }
+  /// A mapping's pin: chunks that nobody maps may be taken out of a tracked store under it.
+  void pin_mapping() { pins_.fetch_add(kMappingPin, std::memory_order_seq_cst); }
+  void unpin_mapping() { drop_pin(kMappingPin); }
 
  private:
+  friend class CachedFile;
+
   class Pin {
    public:
     explicit Pin(PageStore& store) : store_(store) { store_.pin(); }
@@ -86,8 +97,7 @@ class PageStore {
     PageStore& store_;
   };
 
-  using Slot = std::atomic<uint64_t>;
-  struct Node;
+  using Slot = ChunkTree::Slot;
 
   /// What a slot holds: chunk in the low half, then the masks. 0: nothing.
   struct Entry {
@@ -98,30 +108,50 @@ class PageStore {
     static Entry unpack(uint64_t bits) { return {static_cast<ChunkNumber>(bits), static_cast<PageMask>(bits >> 32), static_cast<PageMask>(bits >> 48)}; }
   };
 
-  static constexpr uint64_t kLastChunk = UINT64_MAX >> kChunkShift;
+  /// What is known of the pages of a chunk of a tracked store beyond its entry: the second word, changed by atomic operations.
+  struct State {
+    PageMask dirty, written, writable;
+    uint16_t flags;
+    static constexpr unsigned kWrittenShift = 16, kWritableShift = 32, kFlagShift = 48;
+    static constexpr uint64_t kBusy = uint64_t{1} << kFlagShift;        // absent pages are being read
+    static constexpr uint64_t kReferenced = uint64_t{2} << kFlagShift;  // used since the clock's hand came by
+    static constexpr uint64_t kMapped = uint64_t{4} << kFlagShift;      // shown to a guest since the file was last mapped by nobody
+    static State unpack(uint64_t bits) {
+      return {static_cast<PageMask>(bits), static_cast<PageMask>(bits >> kWrittenShift), static_cast<PageMask>(bits >> kWritableShift),
+              static_cast<uint16_t>(bits >> kFlagShift)};
+    }
+    /// Pages that must stay.
+    PageMask kept() const { return dirty | written | writable; }
+  };
+  bool is_tracked() const { return tree_.has_second(); }
 
-  Slot* find(uint64_t chunk_index) const;
-  Entry load(uint64_t chunk_index) const;
-  Result<Slot*> make_slot_locked(uint64_t chunk_index) REQUIRES(mutex_);
-  /// The first chunk index >= `from` whose slot is not empty.
-  std::optional<uint64_t> next_used(uint64_t from) const;
+  // Two counts in one word, so that one look tells both.
+  static constexpr uint64_t kReaderPin = 1, kReaderPins = 0xffffffff, kMappingPin = uint64_t{1} << 32, kMappingPins = ~kReaderPins;
+  void drop_pin(uint64_t kind) {
+    if (pins_.fetch_sub(kind, std::memory_order_seq_cst) == kind && sweep_due_.load(std::memory_order_seq_cst)) [[unlikely]] sweep_after_unpin();
+  }
+  void sweep_after_unpin();
+
+  Entry load(uint64_t chunk_index) const {
+    const Slot* slot = tree_.find(chunk_index);
+    return Entry::unpack(slot ? slot->load(std::memory_order_seq_cst) : 0);
+  }
   Result<Entry> ensure_locked(uint64_t chunk_index, PageMask pages) REQUIRES(mutex_);
   Result<Entry> ensure(uint64_t chunk_index, PageMask pages);
   /// Frees what lies in [first, last] without being present. Needs that no pin was held at some time after it stopped being present.
   void sweep_locked(uint64_t first, uint64_t last) REQUIRES(mutex_);
+  void sweep_later_locked(uint64_t first, uint64_t last) REQUIRES(mutex_);
   void zero_within_page(uint64_t offset, uint64_t length);
-  void free_nodes_locked() REQUIRES(mutex_);
 
   CacheWindow& window_;
   Mutex mutex_{LockRank::PageStore};
-  std::atomic<uint32_t> pins_{0};
+  std::atomic<uint64_t> pins_{0};
   std::atomic<bool> sweep_due_{false};
   bool was_mapped_ GUARDED_BY(mutex_) = false;  // guests may have touched pages that are not `backed` as far as we know
   uint64_t sweep_first_ GUARDED_BY(mutex_) = UINT64_MAX;
   uint64_t sweep_last_ GUARDED_BY(mutex_) = 0;
   std::atomic<uint64_t> present_pages_{0};
-  Slot first_{0};                      // chunk 0: all that a small file needs
-  std::atomic<uintptr_t> root_{0};     // the others: a Node, with the height of its tree in the low bits
+  ChunkTree tree_;
 };
 
 }  // namespace umk::mm

@@ -1,0 +1,270 @@
+#include "core/kernel/mm/page_cache.h"
+
+#include "core/host/calls.h"
+
+namespace umk::mm {
+
+namespace {
+
+constexpr uint64_t kCentisecond = 10'000'000;
+constexpr uint64_t kMillisecond = 1'000'000;
+constexpr unsigned kThrottleRounds = 5;
+constexpr uint64_t kThrottlePause = 40 * kMillisecond;
+constexpr uint64_t kRoundPause = 200 * kMillisecond;
+constexpr uint64_t kReclaimBatch = 512;
+constexpr unsigned kChargeRounds = 16;
+
+uint64_t now_ns() { return host::now_ns(host::Clock::Monotonic); }
+
+}  // namespace
+
+PageCache::PageCache(CacheWindow& window) : window_(window) {}
+
+PageCache::~PageCache() {
+  MutexLock lock(mutex_);
+  CHECK(files_.empty(), "files go before their cache");
+}
+
+// --- the list of files
+
+void PageCache::add(CachedFile& file) {
+  MutexLock lock(mutex_);
+  files_.push_back(file);
+  ++file_count_;
+}
+
+void PageCache::remove(CachedFile& file) {
+  MutexLock lock(mutex_);
+  if (std::exchange(file.write_back_asked_, false)) --write_back_asked_;
+  file.ListHook<DirtyFileTag>::unlink();
+  file.ListHook<CachedFileTag>::unlink();
+  --file_count_;
+}
+
+void PageCache::note_dirtied(CachedFile& file, bool was_clean) {
+  if (was_clean) {
+    MutexLock lock(mutex_);
+    if (!file.ListHook<DirtyFileTag>::is_linked()) {
+      file.dirty_since_ns_ = now_ns();
+      dirty_.push_back(file);
+      // The first dirty file sets the thread's clock going.
+      if (&dirty_.front() == &file) wake_writer();
+    }
+  }
+  if (dirty_or_written() > background_limit() && !was_woken_.load(std::memory_order_relaxed)) wake_writer();
+}
+
+void PageCache::note_written(uint64_t pages) {
+  counters.written_back.fetch_sub(pages, std::memory_order_relaxed);
+  counters.pages_written.fetch_add(pages, std::memory_order_relaxed);
+  if (throttled_.has_waiters()) throttled_.wake_all();
+}
+
+void PageCache::ask_write_back(CachedFile& file) {
+  MutexLock lock(mutex_);
+  if (!file.ListHook<DirtyFileTag>::is_linked() || std::exchange(file.write_back_asked_, true)) return;
+  ++write_back_asked_;
+  wake_writer();
+}
+
+void PageCache::wake_writer() {
+  was_woken_.store(true, std::memory_order_relaxed);
+  writer_.wake();
+}
+
+// --- limits
+
+// What could be dirty: what is free and what the cache holds.
+uint64_t PageCache::memory_pages() const {
+  const MemoryAccount& account = window_.account();
+  const uint64_t present = counters.present.load(std::memory_order_relaxed);
+  if (account.limit() == UINT64_MAX) return (uint64_t{1} << 30) / kPageSize;
+  const uint64_t free = account.limit() > account.charged() ? account.limit() - account.charged() : 0;
+  return free / kPageSize + present;
+}
+
+uint64_t PageCache::dirty_limit() const {
+  if (const uint64_t bytes = settings.dirty_bytes.load(std::memory_order_relaxed)) return bytes / kPageSize;
+  return memory_pages() * settings.dirty_ratio.load(std::memory_order_relaxed) / 100;
+}
+
+uint64_t PageCache::background_limit() const {
+  uint64_t limit = settings.dirty_background_bytes.load(std::memory_order_relaxed) / kPageSize;
+  if (limit == 0) limit = memory_pages() * settings.dirty_background_ratio.load(std::memory_order_relaxed) / 100;
+  // It would be of no use above the other.
+  const uint64_t hard = dirty_limit();
+  return limit >= hard ? hard / 2 : limit;
+}
+
+uint64_t PageCache::bounded_read_ahead(uint64_t pages) const {
+  const uint64_t most = memory_pages() / 4;
+  return pages < most ? pages : most;
+}
+
+void PageCache::throttle() {
+  for (unsigned round = 0; round < kThrottleRounds && dirty_or_written() > dirty_limit(); ++round) {
+    if (!has_thread_.load(std::memory_order_acquire)) return sync_group(nullptr);
+    MutexLock lock(mutex_);
+    wake_writer();
+    (void)throttled_.wait(mutex_, Sleep::Interruptible, Deadline::after_ns(kThrottlePause));
+  }
+}
+
+// --- write-back
+
+void PageCache::move_to_end_locked(CachedFile& file, uint64_t now) {
+  if (std::exchange(file.write_back_asked_, false)) --write_back_asked_;
+  file.ListHook<DirtyFileTag>::unlink();
+  file.dirty_since_ns_ = now;
+  dirty_.push_back(file);
+}
+
+// A file that is still dirty after it was written (a guest may go on writing it, or it is being appended to) has its time before it again; however
+// much is dirty, it is not taken twice in one round.
+CachedFile* PageCache::next_due_locked(uint64_t round_start, uint64_t now, uint64_t* wait_ns) {
+  const bool too_much = dirty_or_written() > background_limit() || memory_is_short_;
+  const uint64_t expire = settings.dirty_expire_centisecs.load(std::memory_order_relaxed) * kCentisecond;
+  *wait_ns = UINT64_MAX;
+  for (auto next = dirty_.begin(); next != dirty_.end();) {
+    CachedFile& file = *next++;
+    if (!file.is_dirty()) {
+      if (file.written_pages_.load(std::memory_order_seq_cst) != 0) continue;  // syncfs waits for it
+      if (std::exchange(file.write_back_asked_, false)) --write_back_asked_;
+      file.ListHook<DirtyFileTag>::unlink();
+      // It may have become dirty when it was still on the list.
+      if (file.is_dirty()) file.dirty_since_ns_ = now, dirty_.push_back(file);
+      continue;
+    }
+    const bool is_old = now >= file.dirty_since_ns_ + expire;
+    if (!is_old && !file.write_back_asked_ && !(too_much && file.dirty_since_ns_ < round_start)) {
+      if (*wait_ns == UINT64_MAX) *wait_ns = file.dirty_since_ns_ + expire - now;
+      if (write_back_asked_ == 0) break;
+      continue;
+    }
+    // One that is going away is written or dropped by its owner.
+    if (!file.backing_.try_add_mapping_reference()) continue;
+    move_to_end_locked(file, now);
+    return &file;
+  }
+  if (too_much && !dirty_.empty()) *wait_ns = kRoundPause;
+  return nullptr;
+}
+
+void PageCache::run_write_back() {
+  has_thread_.store(true, std::memory_order_release);
+  uint64_t round_start = now_ns();
+  for (;;) {
+    CachedFile* file = nullptr;
+    WriteReason reason = WriteReason::Age;
+    {
+      MutexLock lock(mutex_);
+      while (!stopping_) {
+        was_woken_.store(false, std::memory_order_relaxed);
+        uint64_t wait_ns;
+        file = next_due_locked(round_start, now_ns(), &wait_ns);
+        if (file) break;
+        memory_is_short_ = false;
+        // Ages are looked at no more often than dirty_writeback_centisecs says; 0: never, only on demand.
+        const uint64_t interval = settings.dirty_writeback_centisecs.load(std::memory_order_relaxed) * kCentisecond;
+        if (wait_ns != UINT64_MAX && wait_ns != kRoundPause) wait_ns = interval == 0 ? UINT64_MAX : wait_ns < interval ? interval : wait_ns;
+        const Deadline deadline = wait_ns == UINT64_MAX ? Deadline::never() : Deadline::after_ns(wait_ns);
+        (void)writer_.wait(mutex_, Sleep::Uninterruptible, deadline);
+        round_start = now_ns();
+      }
+      if (stopping_) break;
+      if (memory_is_short_) reason = WriteReason::Reclaim;
+    }
+    file->write_dirty(0, UINT64_MAX, reason);
+    file->backing_.drop_mapping_reference();
+  }
+  has_thread_.store(false, std::memory_order_release);
+}
+
+void PageCache::stop() {
+  MutexLock lock(mutex_);
+  stopping_ = true;
+  writer_.wake_all();
+}
+
+void PageCache::sync_group(const WriteBackGroup* group) {
+  uint64_t pass;
+  {
+    MutexLock lock(mutex_);
+    pass = ++sync_pass_;
+  }
+  // Every file that is dirty now has its turn once. It goes to the end of the list, so that the next one is found at its start.
+  for (;;) {
+    CachedFile* found = nullptr;
+    {
+      MutexLock lock(mutex_);
+      for (CachedFile& file : dirty_) {
+        if (file.sync_pass_ == pass || (group && &file.group_ != group) || !file.backing_.try_add_mapping_reference()) continue;
+        found = &file;
+        break;
+      }
+      if (!found) return;
+      found->sync_pass_ = pass;
+      move_to_end_locked(*found, now_ns());
+    }
+    found->sync();
+    found->backing_.drop_mapping_reference();
+  }
+}
+
+// --- memory
+
+// A part of the machine's memory that file pages leave to everything else, whose users cannot wait for reclaim.
+uint64_t PageCache::reserved_bytes() const {
+  constexpr uint64_t kMost = uint64_t{16} << 20;
+  const uint64_t share = window_.account().limit() / 32;
+  return share < kMost ? share : kMost;
+}
+
+Result<void> PageCache::charge(uint64_t pages) {
+  const MemoryAccount& account = window_.account();
+  const uint64_t bytes = pages * kPageSize;
+  for (unsigned round = 0; round < kChargeRounds; ++round) {
+    if (account.limit() == UINT64_MAX || account.charged() + bytes + reserved_bytes() <= account.limit())
+      if (Result<void> charged = window_.charge(pages); charged.ok()) return charged;
+    if (reclaim(pages > kReclaimBatch ? pages : kReclaimBatch) >= pages) continue;
+    // What is dirty has to be written before it can go.
+    MutexLock lock(mutex_);
+    if (dirty_or_written() == 0 || !has_thread_.load(std::memory_order_acquire)) break;
+    memory_is_short_ = true;
+    wake_writer();
+    (void)throttled_.wait(mutex_, Sleep::Uninterruptible, Deadline::after_ns(kThrottlePause));
+  }
+  return window_.charge(pages);
+}
+
+uint64_t PageCache::reclaim(uint64_t pages) {
+  uint64_t freed = 0;
+  for (const bool second_chance : {true, false}) {
+    // Once round: big files take more than one look.
+    uint64_t looks;
+    {
+      MutexLock lock(mutex_);
+      looks = file_count_ + counters.present.load(std::memory_order_relaxed) / kPagesInChunk / CachedFile::kChunksInLook;
+    }
+    for (; looks > 0 && freed < pages; --looks) {
+      MutexLock lock(mutex_);
+      if (files_.empty()) break;
+      CachedFile& file = files_.front();
+      bool is_round = true;
+      if (file.present_bytes() != 0) freed += file.reclaim_some(pages - freed, second_chance, &is_round);
+      if (!is_round) continue;
+      file.ListHook<CachedFileTag>::unlink();
+      files_.push_back(file);
+    }
+  }
+  if (freed < pages) window_.drain_pool();
+  counters.pages_reclaimed.fetch_add(freed, std::memory_order_relaxed);
+  return freed;
+}
+
+void PageCache::drop_clean() {
+  while (reclaim(UINT64_MAX) != 0) {
+  }
+}
+
+}  // namespace umk::mm
