@@ -101,6 +101,7 @@ Result<void> UnixEndpoint::connect_stream(const SocketCaller& caller, const Sock
     RefPtr<UnixEndpoint> listener = TRY(find(caller, address));
     if (TRY(try_connect(*listener, *accepted, caller, waiting))) {
       listener->changed_.wake(kIn | kReadNormal);
+      listener->tell_input();
       return {};
     }
   }

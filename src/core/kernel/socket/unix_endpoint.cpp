@@ -96,7 +96,10 @@ uint32_t UnixEndpoint::poll(vfs::PollTable* table) {
     if (receive_shut_ && send_shut_) bits |= kHangUp;
     if (!queue_.empty() || !pending_.empty()) bits |= kIn | kReadNormal;
     if (is_connection_based() && state_ == State::Unconnected) bits |= kHangUp;
-    if (!is_writable_locked()) return bits;
+    if (!is_writable_locked()) {
+      lacked_room_.store(true, std::memory_order_relaxed);
+      return bits;
+    }
     if (type_ == socket_types::kDatagram) destination = peer_;
   }
   // A datagram socket is also not writable while its destination, when that does not answer to it, has a full queue.
@@ -114,7 +117,9 @@ void UnixEndpoint::credit(uint32_t cost) {
     sent_cost_.fetch_sub(cost, std::memory_order_relaxed);
     writable = is_writable_locked();
   }
-  if (writable) changed_.wake(kOut | kWriteNormal | kWriteBand);
+  if (!writable) return;
+  changed_.wake(kOut | kWriteNormal | kWriteBand);
+  if (lacked_room_.load(std::memory_order_relaxed) && lacked_room_.exchange(false, std::memory_order_relaxed)) told_.notify(vfs::AsyncEvent::Output);
 }
 
 Result<void> UnixEndpoint::shutdown(int how) {
@@ -133,7 +138,11 @@ Result<void> UnixEndpoint::shutdown(int how) {
     peer->send_shut_ = peer->send_shut_ || reading;
   }
   changed_.wake_all();
-  if (peer) peer->changed_.wake_all();
+  if (!peer) return {};
+  peer->changed_.wake_all();
+  // What the other end can still do decides what it is told: the end of what it reads, or of everything.
+  if (how == 2) peer->tell_input(vfs::AsyncEvent::HangUp);
+  if (how == 1) peer->tell_input();
   return {};
 }
 
@@ -177,6 +186,7 @@ void UnixEndpoint::close(bool unaccepted) {
       if (had_unread || unaccepted) peer->error_ = ECONNRESET;
     }
     peer->changed_.wake_all();
+    peer->tell_input(vfs::AsyncEvent::HangUp);
   }
   changed_.wake_all();
   while (!unaccepted_connections.empty()) {

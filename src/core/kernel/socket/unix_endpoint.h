@@ -85,6 +85,7 @@ class UnixEndpoint final : public RefCounted, public ListHook<AcceptTag>, public
   int take_error();
   bool is_listening();
   uint32_t poll(vfs::PollTable* table);
+  vfs::AsyncLists async_lists() { return {&told_, nullptr}; }
   Result<void> shutdown(int how);
   /// The file is gone, or a listener closes before the connection was accepted (`unaccepted`).
   void close(bool unaccepted);
@@ -131,6 +132,9 @@ class UnixEndpoint final : public RefCounted, public ListHook<AcceptTag>, public
   UnixPacket& pop_locked() REQUIRES(mutex_);
   void push_locked(UnixPacket& packet) REQUIRES(mutex_);
   Result<void> wait_locked(Deadline deadline) REQUIRES(mutex_);
+  void tell_input(vfs::AsyncEvent event = vfs::AsyncEvent::Input) {
+    if (sleeping_readers_.load(std::memory_order_relaxed) == 0) told_.notify(event);
+  }
 
   // connecting
   Result<RefPtr<UnixEndpoint>> find(const SocketCaller& caller, const SocketAddress& raw);
@@ -179,6 +183,10 @@ class UnixEndpoint final : public RefCounted, public ListHook<AcceptTag>, public
 
   std::atomic<uint32_t> sent_cost_{0};
   WaitQueue changed_;
+  // Signal-driven I/O: input is not told while a reader of a stream sleeps, output only after somebody found no room, as on Linux.
+  vfs::AsyncList told_;
+  std::atomic<uint32_t> sleeping_readers_{0};
+  std::atomic<bool> lacked_room_{false};
 };
 
 class UnixSocket final : public Socket {
@@ -206,6 +214,7 @@ class UnixSocket final : public Socket {
   Result<void> get_option(int level, int option, Vector<std::byte>& value) override;
 
   uint32_t poll(vfs::PollTable* table) override { return endpoint_->poll(table); }
+  vfs::AsyncLists async_lists() override { return endpoint_->async_lists(); }
   Result<uint64_t> readable_bytes() override { return endpoint_->readable_bytes(); }
   Result<int64_t> ioctl(Task& task, uint32_t request, uint64_t argument) override;
 

@@ -26,6 +26,7 @@ Result<RefPtr<UnixEndpoint>> UnixEndpoint::reserve(uint32_t cost, bool needs_pee
       sent_cost_.fetch_add(cost, std::memory_order_relaxed);
       return peer_;
     }
+    lacked_room_.store(true, std::memory_order_relaxed);
     if (waiting.nonblocking) return error(EAGAIN);
     TRY(wait_locked(waiting.deadline));
   }
@@ -90,6 +91,7 @@ Result<size_t> UnixEndpoint::send_stream(Outgoing& message, const Identity& iden
       peer->push_locked(*packet.release());
     }
     peer->changed_.wake(kReadable);
+    peer->tell_input();
     total += size;
     return {};
   };
@@ -147,6 +149,7 @@ Result<size_t> UnixEndpoint::send_packet(const SocketCaller* caller, Outgoing& m
     return error(ECONNREFUSED);
   }
   target->changed_.wake(kReadable);
+  target->tell_input();
   return size;
 }
 
@@ -209,7 +212,10 @@ Result<size_t> UnixEndpoint::receive_stream(Incoming& message, Waiting waiting) 
           mutex_.lock();
           continue;
         }
-        if (Result<void> woken = wait_locked(waiting.deadline); !woken.ok()) {
+        sleeping_readers_.fetch_add(1, std::memory_order_relaxed);
+        Result<void> woken = wait_locked(waiting.deadline);
+        sleeping_readers_.fetch_sub(1, std::memory_order_relaxed);
+        if (!woken.ok()) {
           failure = woken.failure();
           break;
         }

@@ -88,30 +88,77 @@ Result<int64_t> duplicate(Task& task, RefPtr<OpenFile> file, uint64_t from, bool
   return TRY(task.fds().add(std::move(file), close_on_exec, limit, static_cast<int>(from))).number;
 }
 
-Result<void> set_status_flags(Task& task, OpenFile& file, uint32_t flags) {
-  // Only who owns the file may read it without trace.
-  if ((flags & ~file.flags() & open_flags::kNoAccessTime) && !vfs::owns_or_may(task.caller(), file.inode())) return error(EPERM);
-  file.set_status_flags(flags);
+using AsyncKind = vfs::AsyncOwner::Kind;
+
+Result<void> set_owner(Task& task, OpenFile& file, AsyncKind kind, int32_t id) {
+  AsyncSignals& sender = task.kernel().async_signals;
+  const vfs::AsyncOwner owner = TRY(sender.find_owner(task, kind, id));
+  TRY(file.make_async(sender)).set_owner(owner);
   return {};
 }
 
-/// `owner` as fcntl's F_SETOWN takes it: a task, with a minus sign a process group, 0 nobody. ESRCH.
+/// `owner` as F_SETOWN takes it: a process, with a minus sign a process group, 0 nobody. ESRCH.
 Result<void> set_owner(Task& task, OpenFile& file, int32_t owner) {
-  if (owner != 0) {
-    TaskList& tasks = task.kernel().tasks;
-    MutexLock lock(tasks.mutex);
-    const bool exists = owner > 0 ? static_cast<bool>(tasks.find_task(owner)) : static_cast<bool>(tasks.find_group(-owner));
-    if (!exists) return error(ESRCH);
-  }
-  file.async_owner.store(owner);
-  return {};
+  if (owner == INT32_MIN) return error(EINVAL);
+  return set_owner(task, file, owner < 0 ? AsyncKind::Group : AsyncKind::Process, owner < 0 ? -owner : owner);
+}
+
+/// The owner, without one that is gone.
+vfs::AsyncOwner owner_of(Task& task, OpenFile& file) {
+  vfs::AsyncIo* io = file.async();
+  if (!io) return {};
+  const vfs::AsyncOwner owner = io->owner();
+  return task.kernel().async_signals.exists(owner) ? owner : vfs::AsyncOwner{.kind = owner.kind};
+}
+
+int32_t owner_number(Task& task, OpenFile& file) {
+  const vfs::AsyncOwner owner = owner_of(task, file);
+  return owner.kind == AsyncKind::Group ? -owner.id : owner.id;
 }
 
 Result<void> set_owner_extended(Task& task, OpenFile& file, uint64_t address) {
   const abi::OwnerArgument owner = TRY(UserPtr<abi::OwnerArgument>(address).read());
-  if (owner.type != abi::kOwnerThread && owner.type != abi::kOwnerProcess && owner.type != abi::kOwnerGroup) return error(EINVAL);
-  if (owner.pid < 0) return error(ESRCH);
-  return set_owner(task, file, owner.type == abi::kOwnerGroup ? -owner.pid : owner.pid);
+  switch (owner.type) {
+    case abi::kOwnerThread: return set_owner(task, file, AsyncKind::Thread, owner.pid);
+    case abi::kOwnerProcess: return set_owner(task, file, AsyncKind::Process, owner.pid);
+    case abi::kOwnerGroup: return set_owner(task, file, AsyncKind::Group, owner.pid);
+    default: return error(EINVAL);
+  }
+}
+
+Result<void> get_owner_extended(Task& task, OpenFile& file, uint64_t address) {
+  const vfs::AsyncOwner owner = owner_of(task, file);
+  int32_t type = abi::kOwnerThread;
+  if (owner.kind == AsyncKind::Process) type = abi::kOwnerProcess;
+  if (owner.kind == AsyncKind::Group) type = abi::kOwnerGroup;
+  return UserPtr<abi::OwnerArgument>(address).write(abi::OwnerArgument{type, owner.id});
+}
+
+Result<void> set_signal(Task& task, OpenFile& file, uint64_t signal) {
+  if (signal > signals::kLast) return error(EINVAL);
+  TRY(file.make_async(task.kernel().async_signals)).set_signal(static_cast<int>(signal));
+  return {};
+}
+
+/// O_ASYNC by F_SETFL and FIOASYNC: nothing to do when it is what it was.
+Result<void> set_async(Task& task, Fd fd, OpenFile& file, bool on) {
+  if (on == ((file.flags() & open_flags::kAsync) != 0)) return {};
+  AsyncSignals& sender = task.kernel().async_signals;
+  TRY(file.set_async(sender, on, fd.number));
+  const std::optional<int32_t> group = file.default_async_group();
+  if (!on || !group) return {};
+  const AsyncKind kind = *group > 0 ? AsyncKind::Group : AsyncKind::Process;
+  Result<vfs::AsyncOwner> owner = sender.find_owner(task, kind, *group > 0 ? *group : task.process().pid());
+  if (owner.ok()) file.async()->set_first_owner(owner.value());
+  return {};
+}
+
+Result<void> set_status_flags(Task& task, Fd fd, OpenFile& file, uint32_t flags) {
+  // Only who owns the file may read it without trace.
+  if ((flags & ~file.flags() & open_flags::kNoAccessTime) && !vfs::owns_or_may(task.caller(), file.inode())) return error(EPERM);
+  TRY(set_async(task, fd, file, (flags & open_flags::kAsync) != 0));
+  file.set_status_flags(flags);
+  return {};
 }
 
 // fcntl(2), F_SETLEASE. Leases are not kept: who asks for one is told that this file cannot have it, and nobody ever holds one.
@@ -135,32 +182,21 @@ Result<int64_t> sys_fcntl(Task& task, Fd fd, int command, uint64_t argument) {
   }
   if (file->is_path_only()) return error(EBADF);
   switch (command) {
-    case fcntl::kSetStatusFlags: TRY(set_status_flags(task, *file, static_cast<uint32_t>(argument))); return 0;
+    case fcntl::kSetStatusFlags: TRY(set_status_flags(task, fd, *file, static_cast<uint32_t>(argument))); return 0;
     case fcntl::kGetLock: TRY(get_record_lock(task, *file, argument, false)); return 0;
     case fcntl::kSetLock: TRY(set_record_lock(task, *file, argument, false, false)); return 0;
     case fcntl::kSetLockWait: TRY(set_record_lock(task, *file, argument, false, true)); return 0;
     case fcntl::kGetFileLock: TRY(get_record_lock(task, *file, argument, true)); return 0;
     case fcntl::kSetFileLock: TRY(set_record_lock(task, *file, argument, true, false)); return 0;
     case fcntl::kSetFileLockWait: TRY(set_record_lock(task, *file, argument, true, true)); return 0;
-    case fcntl::kGetOwner: return file->async_owner.load();
-    case fcntl::kSetOwner:
-      if (static_cast<int32_t>(argument) == INT32_MIN) return error(EINVAL);
-      TRY(set_owner(task, *file, static_cast<int32_t>(argument)));
-      return 0;
+    case fcntl::kGetOwner: return owner_number(task, *file);
+    case fcntl::kSetOwner: TRY(set_owner(task, *file, static_cast<int32_t>(argument))); return 0;
     case fcntl::kSetLease: TRY(set_lease(task, *file, argument)); return 0;
     case fcntl::kGetLease: return abi::kUnlock;
-    case fcntl::kGetSignal: return file->async_signal.load();
-    case fcntl::kSetSignal:
-      if (argument > 64) return error(EINVAL);
-      file->async_signal.store(static_cast<int32_t>(argument));
-      return 0;
+    case fcntl::kGetSignal: return file->async() ? file->async()->signal() : 0;
+    case fcntl::kSetSignal: TRY(set_signal(task, *file, argument)); return 0;
     case fcntl::kSetOwnerExtended: TRY(set_owner_extended(task, *file, argument)); return 0;
-    case fcntl::kGetOwnerExtended: {
-      const int32_t owner = file->async_owner.load();
-      const abi::OwnerArgument shown{owner < 0 ? abi::kOwnerGroup : abi::kOwnerProcess, owner < 0 ? -owner : owner};
-      TRY(UserPtr<abi::OwnerArgument>(argument).write(shown));
-      return 0;
-    }
+    case fcntl::kGetOwnerExtended: TRY(get_owner_extended(task, *file, argument)); return 0;
     case fcntl::kSetPipeSize: {
       vfs::Pipe* pipe = vfs::pipe_of(*file);
       if (!pipe) return error(EBADF);
@@ -205,7 +241,22 @@ Result<int64_t> sys_ioctl(Task& task, Fd fd, uint32_t request, uint64_t argument
     case ioctls::kSetCloseOnExec: TRY(task.fds().set_close_on_exec(fd, true)); return 0;
     case ioctls::kClearCloseOnExec: TRY(task.fds().set_close_on_exec(fd, false)); return 0;
     case ioctls::kNonBlocking: TRY(set_flag(*file, open_flags::kNonBlock, UserPtr<int32_t>(argument))); return 0;
-    case ioctls::kAsync: TRY(set_flag(*file, open_flags::kAsync, UserPtr<int32_t>(argument))); return 0;
+    case ioctls::kAsync: {
+      const bool on = TRY(UserPtr<int32_t>(argument).read()) != 0;
+      if (on && !(file->flags() & open_flags::kAsync) && !file->async_lists().can_tell()) return error(ENOTTY);
+      TRY(set_async(task, fd, *file, on));
+      return 0;
+    }
+    case ioctls::kSetOwner:
+    case ioctls::kSocketSetOwner:
+      if (file->kind() != vfs::FileKind::Socket) break;
+      TRY(set_owner(task, *file, TRY(UserPtr<int32_t>(argument).read())));
+      return 0;
+    case ioctls::kGetOwner:
+    case ioctls::kSocketGetOwner:
+      if (file->kind() != vfs::FileKind::Socket) break;
+      TRY(UserPtr<int32_t>(argument).write(owner_number(task, *file)));
+      return 0;
     case ioctls::kBytesReadable:
       // Sockets and terminals answer by themselves, as they have more to say.
       if (!file->inode().is_regular() && file->kind() != vfs::FileKind::Pipe && file->kind() != vfs::FileKind::Inotify) break;
@@ -220,7 +271,7 @@ Result<int64_t> sys_ioctl(Task& task, Fd fd, uint32_t request, uint64_t argument
 
 const SyscallRow kSysControlRows[] = {
     full<sys_ioctl>(16, "ioctl"),
-    partial<sys_fcntl>(72, "fcntl", "no SIGIO: O_ASYNC, F_SETOWN and F_SETSIG are only kept; no lease is ever granted; no directory notification"),
+    partial<sys_fcntl>(72, "fcntl", "no lease is ever granted; no directory notification; inotify files send no SIGIO"),
     full<sys_flock>(73, "flock"),
 };
 const size_t kSysControlRowCount = std::size(kSysControlRows);

@@ -5,6 +5,7 @@
 
 #include "core/host/calls.h"
 #include "core/kernel/guest/engine.h"
+#include "core/kernel/task/async_signals.h"
 #include "core/kernel/task/futex_table.h"
 #include "core/kernel/task/host_name.h"
 #include "core/kernel/task/kernel_log.h"
@@ -66,6 +67,7 @@ class Kernel {
   futex::Table futexes;
   HostName host_name;
   KernelLog kernel_log;
+  AsyncSignals async_signals{*this};
   const uint64_t boot_time_ns = host::now_ns(host::Clock::Boottime);
 
   // Parts of layers above, made by init/ in this order.

@@ -101,7 +101,11 @@ void Tty::hang_up() {
 
 void Tty::hang_up_locked(bool leader_exits) {
   for (TtyFile& file : files_)
-    if (!file.is_console()) file.is_hung_up_ = true;
+    if (!file.is_console()) {
+      file.is_hung_up_ = true;
+      file.forget_async();
+    }
+  told_.clear();
   if (session_) {
     jobs_.set_terminal(*session_, nullptr);
     if (leader_exits) {

@@ -52,6 +52,7 @@ void PtySlave::close_master() {
 void PtySlave::output(std::span<const uint8_t> bytes) {
   to_master_.put(bytes);
   master_events_.wake(vfs::poll_bits::kIn | vfs::poll_bits::kReadNormal);
+  master_told_.notify(vfs::AsyncEvent::Input);
 }
 
 void PtySlave::discard_output() {

@@ -83,6 +83,7 @@ class PtySlave final : public Tty {
   ByteQueue<kQueueBytes> to_master_;
   ByteQueue<kQueueBytes> held_;   // typed, while the line discipline is full
   WaitQueue master_events_;
+  vfs::AsyncList master_told_;
   bool master_is_open_ = false;
   bool is_locked_ = true;         // TIOCSPTLCK: a slave cannot be opened before unlockpt(3)
   bool slave_has_closed_ = false; // and was not opened since
@@ -101,6 +102,8 @@ class PtyMasterFile final : public vfs::OpenFile {
   Result<size_t> write_at(uint64_t&, UserInBuffer& buffer, bool) override { return slave_->write_as_master(buffer, is_nonblocking()); }
   uint32_t poll(vfs::PollTable* table) override { return slave_->poll_as_master(table); }
   Result<int64_t> ioctl(Task& task, uint32_t request, uint64_t argument) override { return slave_->ioctl_as_master(task, *this, request, argument); }
+  vfs::AsyncLists async_lists() override { return {&slave_->master_told_, nullptr}; }
+  std::optional<int32_t> default_async_group() override { return 0; }
   void describe_details(TextSink& sink) override { format(sink, "tty-index:\t{}\n", slave_->number()); }
 
  private:

@@ -50,9 +50,13 @@ size_t Tty::receive(std::span<const uint8_t> bytes) {
 }
 
 size_t Tty::receive_locked(std::span<const uint8_t> bytes) {
+  const size_t readable_before = discipline_.readable_bytes();
+  const bool was_readable = discipline_.is_readable();
   const size_t taken = discipline_.receive(bytes);
   if (taken < bytes.size()) input_is_held_ = true;
   if (discipline_.readable_bytes() > 0 || discipline_.is_readable()) wake_readers();
+  // Signals are for news: a whole line, or a byte where there are no lines.
+  if (discipline_.readable_bytes() > readable_before || (discipline_.is_readable() && !was_readable)) told_.notify(vfs::AsyncEvent::Input);
   return taken;
 }
 
@@ -154,6 +158,7 @@ Result<size_t> Tty::write(TtyFile& file, UserInBuffer& buffer) {
         if (rest.empty()) break;
         if (taken > 0) continue;
         if (file.is_nonblocking()) {
+          lacked_room_ = true;
           outcome = error(EAGAIN);
           break;
         }

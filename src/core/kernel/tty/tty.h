@@ -87,7 +87,11 @@ class Tty : public ControllingTerminal, protected LineDevice {
 
   /// Wakes readers after input came or an end was reached.
   void wake_readers() { readers_.wake(vfs::poll_bits::kIn | vfs::poll_bits::kReadNormal); }
-  void wake_writers() { writers_.wake(vfs::poll_bits::kOut | vfs::poll_bits::kWriteNormal); }
+  void wake_writers() {
+    writers_.wake(vfs::poll_bits::kOut | vfs::poll_bits::kWriteNormal);
+    if (lacked_room_) told_.notify(vfs::AsyncEvent::Output);
+    lacked_room_ = false;
+  }
   void hang_up_locked(bool leader_exits) REQUIRES(mutex_);
   void change_window_size_locked(const WindowSize& size) REQUIRES(mutex_);
   bool has_open_files() const REQUIRES(mutex_) { return !files_.empty(); }
@@ -103,6 +107,8 @@ class Tty : public ControllingTerminal, protected LineDevice {
   LineDiscipline discipline_;
   WaitQueue readers_;
   WaitQueue writers_;
+  vfs::AsyncList told_;            // signal-driven I/O; its signals are sent with mutex_ held
+  bool lacked_room_ = false;       // a write stopped short: who asked for signals hears when there is room
   WindowSize window_size_{};
   RefPtr<Session> session_;
   RefPtr<ProcessGroup> foreground_;
@@ -163,6 +169,8 @@ class TtyFile final : public vfs::OpenFile, public ListHook<OpenFilesTag> {
   Result<size_t> write_at(uint64_t&, UserInBuffer& buffer, bool) override { return tty_->write(*this, buffer); }
   uint32_t poll(vfs::PollTable* table) override { return tty_->poll(*this, table); }
   Result<int64_t> ioctl(Task&, uint32_t request, uint64_t argument) override { return tty_->ioctl(*this, request, argument); }
+  vfs::AsyncLists async_lists() override { return {&tty_->told_, nullptr}; }
+  std::optional<int32_t> default_async_group() override { return tty_->foreground_group_id(); }
 
  private:
   friend class Tty;

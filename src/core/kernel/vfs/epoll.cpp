@@ -288,6 +288,10 @@ void OpenFile::last_reference_dropped() {
     leave_epolls(*this, *watchers);
     delete watchers;
   }
+  if (AsyncIo* io = async()) {
+    io->leave(async_lists());
+    delete io;
+  }
   delete this;
 }
 

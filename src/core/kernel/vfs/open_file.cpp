@@ -84,6 +84,35 @@ Result<size_t> OpenFile::write(UserInBuffer& buffer) {
   return count;
 }
 
+Result<AsyncIo&> OpenFile::make_async(AsyncSender& sender) {
+  AsyncIo* io = async();
+  if (!io) {
+    std::unique_ptr<AsyncIo> made = TRY(make_unique<AsyncIo>(sender));
+    if (async_.compare_exchange_strong(io, made.get(), std::memory_order_acq_rel)) io = made.release();
+  }
+  return *io;
+}
+
+Result<void> OpenFile::set_async(AsyncSender& sender, bool on, int fd) {
+  const AsyncLists lists = async_lists();
+  if (!lists.can_tell()) return {};
+  if (on) {
+    TRY(make_async(sender)).enter(lists, fd);
+  } else if (AsyncIo* io = async()) {
+    io->leave(lists);
+  }
+  change_flag(open_flags::kAsync, on);
+  return {};
+}
+
+void OpenFile::change_flag(uint32_t flag, bool on) {
+  if (on) {
+    flags_.fetch_or(flag, std::memory_order_relaxed);
+  } else {
+    flags_.fetch_and(~flag, std::memory_order_relaxed);
+  }
+}
+
 bool OpenFile::forbids_shared_writes() {
   const Result<uint32_t> sealed = inode_->seals();
   return sealed.ok() && (sealed.value() & (seals::kWrite | seals::kFutureWrite));

@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "core/kernel/mm/mappable_file.h"
+#include "core/kernel/vfs/async_io.h"
 #include "core/kernel/vfs/inode.h"
 #include "core/kernel/vfs/path.h"
 #include "core/kernel/vfs/poll.h"
@@ -23,8 +24,8 @@ inline constexpr uint32_t kAccessMask = 03, kReadOnly = 0, kWriteOnly = 01, kRea
 inline constexpr uint32_t kCreate = 0100, kExclusive = 0200, kNoControllingTty = 0400, kTruncate = 01000, kAppend = 02000, kNonBlock = 04000;
 inline constexpr uint32_t kDataSync = 010000, kAsync = 020000, kDirect = 040000, kLargeFile = 0100000, kDirectory = 0200000, kNoFollow = 0400000;
 inline constexpr uint32_t kNoAccessTime = 01000000, kCloseOnExec = 02000000, kSync = 04010000, kPath = 010000000, kTemporary = 020200000;
-/// What F_SETFL may change.
-inline constexpr uint32_t kChangeable = kAppend | kNonBlock | kAsync | kDirect | kNoAccessTime;
+/// What F_SETFL may change; O_ASYNC besides, where a file has an opinion of it (OpenFile::set_async).
+inline constexpr uint32_t kChangeable = kAppend | kNonBlock | kDirect | kNoAccessTime;
 }  // namespace open_flags
 
 class EpollWatchers;  // epoll items that watch a file (epoll.h)
@@ -92,9 +93,17 @@ class OpenFile : public mm::MappableFile {
   uint64_t position() const { return position_.load(std::memory_order_relaxed); }
   void set_position(uint64_t position) { position_.store(position, std::memory_order_relaxed); }
 
-  /// Who gets SIGIO: fcntl F_SETOWN (0 none, >0 pid, <0 process group) and F_SETSIG.
-  std::atomic<int32_t> async_owner{0};
-  std::atomic<int32_t> async_signal{0};
+  /// Signal-driven I/O of this file; null until somebody asked for it.
+  AsyncIo* async() const { return async_.load(std::memory_order_acquire); }
+  Result<AsyncIo&> make_async(AsyncSender& sender);
+  /// Where it is told of changes; nowhere by default.
+  virtual AsyncLists async_lists() { return {}; }
+  /// Terminals name who is told when nobody else was: a process group, or 0 for the process that sets O_ASYNC.
+  virtual std::optional<int32_t> default_async_group() { return std::nullopt; }
+  /// Sets or clears O_ASYNC and enters or leaves the lists. Files that never tell take no notice. ENOMEM.
+  Result<void> set_async(AsyncSender& sender, bool on, int fd);
+  /// The file's lists were cleared: it has nothing to tell any more.
+  void forget_async() { change_flag(open_flags::kAsync, false); }
 
   /// Epoll instances that watch this file; null until the first. They hold no reference: the last one of the file takes it out of them.
   std::atomic<EpollWatchers*> epoll_watchers{nullptr};
@@ -111,6 +120,7 @@ class OpenFile : public mm::MappableFile {
   Mutex position_mutex_;
 
  private:
+  void change_flag(uint32_t flag, bool on);
   uint32_t access_mode() const { return flags() & open_flags::kAccessMask; }
 
   // In this order: the path holds the mount, which keeps the inode's filesystem alive.
@@ -119,6 +129,7 @@ class OpenFile : public mm::MappableFile {
   bool counted_as_writer_ = false;
   std::atomic<uint32_t> flags_;
   std::atomic<uint64_t> position_{0};
+  std::atomic<AsyncIo*> async_{nullptr};
 };
 
 /// The open file of a regular file or directory: everything is the inode's.

@@ -56,6 +56,8 @@ void Pipe::remove_ends(Ends ends) {
   if (!one_side_left) return;
   readable_.wake_all(kIn | kReadNormal | kHangUp);
   writable_.wake_all(kOut | kWriteNormal | kError);
+  readers_told_.notify(AsyncEvent::Input);
+  writers_told_.notify(AsyncEvent::Output);
 }
 
 // Takes what fits in the buffer. As on Linux a slot that could not be copied whole stays as it was: EFAULT loses no data.
@@ -110,6 +112,7 @@ Result<size_t> Pipe::read(UserOutBuffer& buffer, bool nonblocking) {
   if (left_full) writable_.wake(kOut | kWriteNormal);
   // Readers are woken one at a time: who was woken and leaves something passes the wake-up on.
   if (slept && left_content) readable_.wake(kIn | kReadNormal);
+  writers_told_.notify(AsyncEvent::Output);
   return outcome;
 }
 
@@ -186,6 +189,7 @@ Result<size_t> Pipe::write(UserInBuffer& buffer, bool nonblocking, bool packets)
         // Readers must drain what is there while this writer sleeps.
         mutex_.unlock();
         readable_.wake(kIn | kReadNormal);
+        readers_told_.notify(AsyncEvent::Input);
         mutex_.lock();
         if (!is_full()) continue;
       }
@@ -199,6 +203,7 @@ Result<size_t> Pipe::write(UserInBuffer& buffer, bool nonblocking, bool packets)
   }
   // Also when nothing was written: edge-triggered watchers on Linux hear of an attempt on a full pipe, and programs depend on that.
   readable_.wake(kIn | kReadNormal);
+  readers_told_.notify(AsyncEvent::Input);
   if (slept && has_room) writable_.wake(kOut | kWriteNormal);
   if (failure && total == 0) return *failure;
   return total;

@@ -54,6 +54,7 @@ class Pipe : public RefCounted {
 
   size_t available_bytes();
   size_t capacity_bytes();
+  AsyncLists async_lists(Ends ends) { return {ends.reader ? &readers_told_ : nullptr, ends.writer ? &writers_told_ : nullptr}; }
   /// F_SETPIPE_SZ: the size that was set. EPERM, EBUSY, EINVAL as fcntl(2).
   Result<size_t> set_capacity(uint64_t bytes, bool privileged);
 
@@ -110,6 +111,8 @@ class Pipe : public RefCounted {
   WaitQueue readable_;
   WaitQueue writable_;
   WaitQueue opened_;
+  AsyncList readers_told_;
+  AsyncList writers_told_;
 };
 
 /// An open end of a pipe, or both ends of a FIFO opened for reading and writing.
@@ -127,6 +130,7 @@ class PipeFile final : public OpenFile {
   uint32_t poll(PollTable* table) override;
   Result<uint64_t> readable_bytes() override { return pipe_->available_bytes(); }
   Result<String> describe() override;
+  AsyncLists async_lists() override { return pipe_->async_lists(ends()); }
 
  private:
   Pipe::Ends ends() const { return {is_readable(), is_writable()}; }

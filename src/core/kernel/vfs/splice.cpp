@@ -67,6 +67,7 @@ void Pipe::give_back(Slot rest) {
   opened_.wake();
   if (has_room) writable_.wake(kOut | kWriteNormal);
   if (has_content) readable_.wake(kIn | kReadNormal);
+  writers_told_.notify(AsyncEvent::Output);
 }
 
 Result<bool> Pipe::append(Slot& appended) {
@@ -79,6 +80,7 @@ Result<bool> Pipe::append(Slot& appended) {
     appended.length = 0;
   }
   readable_.wake(kIn | kReadNormal);
+  readers_told_.notify(AsyncEvent::Input);
   return true;
 }
 
@@ -106,7 +108,10 @@ Result<size_t> Pipe::duplicate(Pipe& from, Pipe& to, size_t limit) NO_THREAD_SAF
       total += length;
     }
   }
-  if (total > 0) to.readable_.wake(kIn | kReadNormal);
+  if (total > 0) {
+    to.readable_.wake(kIn | kReadNormal);
+    to.readers_told_.notify(AsyncEvent::Input);
+  }
   return total;
 }
 
