@@ -98,6 +98,14 @@ def partition_table_seeds():
         write("partition_table", name, b"\0" + disk)
 
 
+def cow_format_seeds():
+    name = b"/tmp/base".ljust(4096, b"\0")
+    write("cow_format", "version3", struct.pack(">IIIQIII", 0x4F4F4F4D, 3, 1700000000, 1000000, 512, 4096, 0) + name)
+    write("cow_format", "wide", struct.pack(">IIIIQIII", 0x4F4F4F4D, 3, 1700000000, 0, 1000000, 512, 4096, 0) + name + b"\0" * 4)
+    write("cow_format", "version2", struct.pack(">II", 0x4F4F4F4D, 2) + name + struct.pack(">IQI", 1700000000, 1 << 20, 512))
+    write("cow_format", "version1", struct.pack("<II", 0x4F4F4F4D, 1) + name[:256] + struct.pack("<IQI", 1700000000, 1 << 20, 512))
+
+
 def line_discipline_seeds():
     """Steps as the target reads them: a step's number, then its bytes."""
 
@@ -159,6 +167,7 @@ if __name__ == "__main__":
     elf_seeds()
     ext4_seeds()
     cpio_seeds()
+    cow_format_seeds()
     line_discipline_seeds()
     partition_table_seeds()
     patcher_seeds()
