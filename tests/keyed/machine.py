@@ -4,8 +4,9 @@ The machine's root is this machine's `/` (9p, read-only) under a layer in its me
 under their own names, and nothing that runs in it can change anything here. It runs one command and ends. Kernel and initial file
 system are made once and kept in build/keyed:
 
-  linux-image-6.12*.deb   from Debian's bookworm-backports, fetched with a list of sources of our own: the system's lists stay as they are
-  vmlinuz, modules/       out of that package; nothing is installed
+  *.deb                   from Debian's bookworm-backports, fetched with a list of sources of our own: the system's lists stay as they are
+  vmlinuz, modules/       out of the package of Linux; nothing is installed
+  qemu/                   a newer qemu, where the installed one is too old; it uses the installed one's libraries
   initramfs-*.cpio        busybox, the modules for 9p and overlayfs, and `init` from this folder
 
 Output and standard error come back over two virtio serial ports as they are written, the exit status over a third.
@@ -34,8 +35,10 @@ CACHE = os.path.join(SOURCE, "build/keyed")
 MODULES = ["9p", "9pnet_virtio", "overlay"]
 SOURCES = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm-backports main\n"
 PACKAGE = r"linux-image-6\.12\.[0-9]+\+deb12-amd64"
-# qemu's iretq pops with the kernel's rights even when user code executes it, and would fault on SMAP there. Keys apply all the same.
-PROCESSOR = "max,la57=off,smap=off"
+PROCESSOR = "max,la57=off"
+# Before that, iretq and lretq in user code popped with the kernel's rights: a fault of theirs was one of Linux itself.
+QEMU_WANTED = (9, 1)
+QEMU_PACKAGES = ["qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios"]
 # i386 calls are wanted, as the shield's thread identity needs one; no mitigations, which only cost time under an emulator.
 WORDS = "console=ttyS0 quiet loglevel=4 panic=-1 ia32_emulation=1 mitigations=off audit=0"
 
@@ -75,13 +78,41 @@ def need_tools():
             raise CannotRun("busybox is not the static one: apt-get install busybox-static")
 
 
+def qemu():
+    """The command of a qemu that is new enough."""
+    text = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"version ([0-9]+)\.([0-9]+)", text)
+    if found and (int(found.group(1)), int(found.group(2))) >= QEMU_WANTED:
+        return ["qemu-system-x86_64"]
+    folder = os.path.join(CACHE, "qemu")
+    program = os.path.join(folder, "usr/bin/qemu-system-x86_64")
+    if not os.path.exists(program):
+        print("fetching a qemu from bookworm-backports (once)", file=sys.stderr)
+        apt("apt-get", "-q", "update")
+        apt("apt-get", "-q", "download", *QEMU_PACKAGES)
+        with tempfile.TemporaryDirectory(dir=CACHE) as fresh:
+            for name in QEMU_PACKAGES:
+                subprocess.run(["dpkg-deb", "-x", newest(name + "_*.deb"), fresh], check=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(fresh, folder, symlinks=True)
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise CannotRun(f"the fetched qemu does not run here: {done.stderr.strip()[-300:]}")
+    return [program] + [word for name in ("qemu", "seabios") for word in ("-L", os.path.join(folder, "usr/share", name))]
+
+
+def newest(pattern):
+    packages = glob.glob(os.path.join(CACHE, pattern))
+    return max(packages, key=os.path.getmtime) if packages else None
+
+
 def kernel():
     """The kernel's file and the folder of its modules, fetched when they are not here."""
     image, modules = os.path.join(CACHE, "vmlinuz"), os.path.join(CACHE, "modules")
     if os.path.exists(image) and all(os.path.exists(os.path.join(modules, name + ".ko")) for name in MODULES):
         return image, modules
-    packages = glob.glob(os.path.join(CACHE, "linux-image-6.12*.deb"))
-    if not packages:
+    package = newest("linux-image-6.12*.deb")
+    if package is None:
         print("fetching a kernel from bookworm-backports (once)", file=sys.stderr)
         apt("apt-get", "-q", "update")
         names = re.findall(rf"^Package: ({PACKAGE})$", apt("apt-cache", "dumpavail"), re.MULTILINE)
@@ -89,9 +120,9 @@ def kernel():
             raise CannotRun("bookworm-backports has no linux-image-6.12 any more")
         names.sort(key=lambda name: int(re.search(r"6\.12\.([0-9]+)", name).group(1)))
         apt("apt-get", "-q", "download", names[-1])
-        packages = glob.glob(os.path.join(CACHE, "linux-image-6.12*.deb"))
+        package = newest("linux-image-6.12*.deb")
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        subprocess.run(["dpkg-deb", "-x", packages[0], folder], check=True)
+        subprocess.run(["dpkg-deb", "-x", package, folder], check=True)
         by_name = {}
         for place, _, files in os.walk(os.path.join(folder, "lib/modules")):
             for name in files:
@@ -163,7 +194,8 @@ def prepare():
         fcntl.flock(lock, fcntl.LOCK_EX)
         image, modules = kernel()
         initial = initramfs(modules)
-    return ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", PROCESSOR, "-smp", "2", "-m", "3G",
+        program = qemu()
+    return program + ["-M", "q35", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", PROCESSOR, "-smp", "2", "-m", "3G",
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel", image, "-initrd", initial]
 
 
@@ -190,7 +222,7 @@ def run(command, user="root", cwd=None, env=None, limit=300, output=None, error=
     """Runs a command in a new machine. `output` and `error` are functions that take bytes as they come."""
     output = output or (lambda data: (sys.stdout.buffer.write(data), sys.stdout.flush()))
     error = error or (lambda data: (sys.stderr.buffer.write(data), sys.stderr.flush()))
-    qemu = prepare()
+    words = prepare()
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="umk-test-keyed-") as folder:
         with open(os.path.join(folder, "user"), "w") as file:
@@ -201,17 +233,17 @@ def run(command, user="root", cwd=None, env=None, limit=300, output=None, error=
             file.write(f"cd {quoted(cwd or os.getcwd())} || exit 126\n")
             file.write("exec " + " ".join(quoted(word) for word in command) + "\n")
         os.chmod(folder, 0o755)
-        ports, ends, words = {}, [], []
+        ports, ends, chardevs = {}, [], []
         for name in ("output", "error", "status"):
             ours, theirs = socket.socketpair()
             ports[name] = ours
             ends.append(theirs)
-            words += ["-chardev", f"socket,id={name},fd={theirs.fileno()}", "-device", f"virtserialport,chardev={name},name={name}"]
+            chardevs += ["-chardev", f"socket,id={name},fd={theirs.fileno()}", "-device", f"virtserialport,chardev={name},name={name}"]
         console = tempfile.TemporaryFile()
         kernel_words = WORDS.replace("quiet loglevel=4", "loglevel=6") if verbose else WORDS
-        qemu += share("host", "/", True) + share("job", folder, True) + ["-device", "virtio-serial-pci"] + words
-        qemu += ["-serial", "stdio", "-append", kernel_words]
-        child = subprocess.Popen(qemu, stdin=subprocess.DEVNULL, stdout=None if verbose else console, stderr=subprocess.STDOUT,
+        words += share("host", "/", True) + share("job", folder, True) + ["-device", "virtio-serial-pci"] + chardevs
+        words += ["-serial", "stdio", "-append", kernel_words]
+        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=None if verbose else console, stderr=subprocess.STDOUT,
                                  pass_fds=[end.fileno() for end in ends], start_new_session=True, preexec_fn=die_with_parent)
         for end in ends:
             end.close()
