@@ -10,7 +10,7 @@ namespace {
 enum HostCall : uint64_t {
   kLseek = 8, kPread = 17, kPwrite = 18, kChmod = 90, kGetrlimit = 97, kGeteuid = 107, kGetegid = 108, kFstatfs = 138, kSetxattr = 188, kGetxattr = 191, kListxattr = 194,
   kRemovexattr = 197, kGetdents64 = 217, kMkdirat = 258, kMknodat = 259, kFchownat = 260, kUnlinkat = 263, kLinkat = 265, kSymlinkat = 266, kReadlinkat = 267, kUtimensat = 280,
-  kSyncfs = 306, kRenameat2 = 316, kStatx = 332, kOpenat2 = 437,
+  kPreadv = 295, kPwritev = 296, kSyncfs = 306, kRenameat2 = 316, kStatx = 332, kOpenat2 = 437,
 };
 
 constexpr uint64_t kBasicStatus = 0x7ff;
@@ -33,6 +33,13 @@ Result<void> call(uint64_t number, Arguments... arguments) {
 
 Result<size_t> pread(int fd, UserRange into, uint64_t offset) { return checked(raw_call(kPread, word(fd), into.address(), into.size(), offset)); }
 Result<size_t> pwrite(int fd, UserRange from, uint64_t offset) { return checked(raw_call(kPwrite, word(fd), from.address(), from.size(), offset)); }
+
+Result<size_t> pread_vector(int fd, std::span<const IoVector> into, uint64_t offset) {
+  return checked(raw_call(kPreadv, word(fd), word(into.data()), into.size(), offset, 0));
+}
+Result<size_t> pwrite_vector(int fd, std::span<const IoVector> from, uint64_t offset) {
+  return checked(raw_call(kPwritev, word(fd), word(from.data()), from.size(), offset, 0));
+}
 
 Result<FileStatus> status_at(int directory, const char* name, int flags) {
   FileStatus status;

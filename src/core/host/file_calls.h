@@ -73,6 +73,15 @@ class UserRange {
 Result<size_t> pread(int fd, UserRange into, uint64_t offset);
 Result<size_t> pwrite(int fd, UserRange from, uint64_t offset);
 
+/// A piece of memory, as the host's struct iovec.
+struct IoVector {
+  std::byte* data;
+  size_t bytes;
+};
+/// preadv(2), pwritev(2).
+Result<size_t> pread_vector(int fd, std::span<const IoVector> into, uint64_t offset);
+Result<size_t> pwrite_vector(int fd, std::span<const IoVector> from, uint64_t offset);
+
 /// statx(2) with all basic fields and the birth time. An empty name with at_flags::kEmptyPath asks for `directory` itself.
 Result<FileStatus> status_at(int directory, const char* name, int flags);
 inline Result<FileStatus> status_of(int fd) { return status_at(fd, "", at_flags::kEmptyPath); }

@@ -132,6 +132,9 @@ class BlockDevice : public RefCounted {
   /// Held by device files while they change a part of a sector.
   Mutex part_mutex{LockRank::Block};
 
+  /// What the device calls itself, for /sys; empty when it has none.
+  virtual std::string_view serial() const { return {}; }
+
   // What a driver may add to its device files.
   /// Refuses an open: EROFS for what cannot be written.
   virtual Result<void> check_open(bool for_writing) {
