@@ -1,0 +1,100 @@
+#include "core/fs/ext4/block_cache.h"
+
+namespace umk::ext4 {
+
+BlockCache::~BlockCache() { drop_all(); }
+
+Result<RefPtr<Buffer>> BlockCache::get(uint64_t block) {
+  if (block >= block_count_) return error(EUCLEAN);
+  {
+    MutexLock lock(mutex_);
+    const auto found = buffers_.find(block);
+    if (found != buffers_.end()) {
+      by_age_.splice(by_age_.end(), by_age_, by_age_.iterator_to(*found));
+      return RefPtr<Buffer>(*found);
+    }
+  }
+  std::unique_ptr<std::byte[]> memory(new (std::nothrow) std::byte[block_size_]);
+  if (!memory) return error(ENOMEM);
+  RefPtr<Buffer> fresh = TRY(make_ref<Buffer>(block, std::move(memory), block_size_));
+  MutexLock lock(mutex_);
+  const auto [place, inserted] = buffers_.insert(*fresh);
+  if (!inserted) return RefPtr<Buffer>(*place);
+  fresh->add_reference();  // the cache's
+  by_age_.push_back(*fresh);
+  if (++count_ > limit_) shrink_locked();
+  return fresh;
+}
+
+Result<RefPtr<Buffer>> BlockCache::read(uint64_t block, BufferKind kind, uint32_t context) {
+  RefPtr<Buffer> buffer = TRY(get(block));
+  if (buffer->is_loaded_.load(std::memory_order_acquire) && buffer->checked_as_.load(std::memory_order_relaxed) == kind) return buffer;
+  MutexLock lock(buffer->load_mutex_);
+  if (!buffer->is_loaded_.load(std::memory_order_relaxed)) {
+    TRY(device_.read(block * block_size_, buffer->bytes()));
+    TRY(checker_.check(*buffer, kind, context));
+    buffer->kind = kind;
+    buffer->context = context;
+  } else if (buffer->checked_as_.load(std::memory_order_relaxed) != kind) {
+    // Two places of a damaged filesystem may name one block and expect different things of it.
+    TRY(checker_.check(*buffer, kind, context));
+  }
+  buffer->checked_as_.store(kind, std::memory_order_relaxed);
+  buffer->is_loaded_.store(true, std::memory_order_release);
+  return buffer;
+}
+
+Result<RefPtr<Buffer>> BlockCache::make(uint64_t block, BufferKind kind, uint32_t context) {
+  RefPtr<Buffer> buffer = TRY(get(block));
+  MutexLock lock(buffer->load_mutex_);
+  fill_zero(buffer->bytes());
+  buffer->kind = kind;
+  buffer->context = context;
+  buffer->checked_as_.store(kind, std::memory_order_relaxed);
+  buffer->is_loaded_.store(true, std::memory_order_release);
+  return buffer;
+}
+
+RefPtr<Buffer> BlockCache::find(uint64_t block) {
+  MutexLock lock(mutex_);
+  const auto found = buffers_.find(block);
+  return found == buffers_.end() ? nullptr : RefPtr<Buffer>(*found);
+}
+
+void BlockCache::drop(uint64_t block) {
+  RefPtr<Buffer> dropped;
+  MutexLock lock(mutex_);
+  const auto found = buffers_.find(block);
+  if (found == buffers_.end()) return;
+  dropped = RefPtr<Buffer>::adopt(&*found);
+  by_age_.erase(by_age_.iterator_to(*dropped));
+  buffers_.erase(found);
+  --count_;
+}
+
+void BlockCache::drop_all() {
+  MutexLock lock(mutex_);
+  for (auto next = buffers_.begin(); next != buffers_.end();) {
+    Buffer& buffer = *next++;
+    if (buffer.reference_count() != 1) continue;
+    by_age_.erase(by_age_.iterator_to(buffer));
+    buffers_.erase(buffers_.iterator_to(buffer));
+    --count_;
+    buffer.drop_reference();
+  }
+}
+
+void BlockCache::shrink_locked() {
+  // Those in use are passed over and count as new. A few at a time: what is dirty may be most of them.
+  for (int looked = 0; looked < 32 && count_ > limit_ && !by_age_.empty(); ++looked) {
+    Buffer& oldest = by_age_.front();
+    by_age_.splice(by_age_.end(), by_age_, by_age_.begin());
+    if (oldest.reference_count() != 1) continue;
+    by_age_.erase(by_age_.iterator_to(oldest));
+    buffers_.erase(buffers_.iterator_to(oldest));
+    --count_;
+    oldest.drop_reference();
+  }
+}
+
+}  // namespace umk::ext4
