@@ -603,6 +603,15 @@ TEST_F(MappedAddressSpaceTest, RemapMovesPagesAndGrows) {
   EXPECT_EQ(space_->remap(b, kPage, kPage, 0, 0).code(), EFAULT);
 }
 
+TEST_F(MappedAddressSpaceTest, RemapCutsNothingBehindTheGuestsEnd) {
+  const uint64_t a = map(4 * kPage, kRead | kWrite);
+  EXPECT_EQ(space_->remap(a, layout::kUserEnd, kPage, 1, 0).code(), EINVAL);
+  EXPECT_EQ(space_->remap(a, layout::kUserEnd - a + kPage, kPage, 0, 0).code(), EINVAL);
+  EXPECT_EQ(space_->remap(a, layout::kUserEnd - kPage, layout::kUserEnd, 1, 0).code(), EFAULT);
+  at(a)[3 * kPage] = 'x';
+  EXPECT_EQ(space_->total_bytes(), 4 * kPage);
+}
+
 TEST_F(MappedAddressSpaceTest, RemapOfPrivateFilePagesKeepsChangesAndFindsTheRest) {
   fake::Source& file = make_file(std::string(40 * kPage, 'f'));
   const uint64_t a = map_file(file, 20 * kPage, kRead | kWrite, kPrivate);

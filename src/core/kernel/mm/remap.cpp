@@ -27,6 +27,8 @@ Result<uint64_t> AddressSpace::remap(uint64_t old_start, uint64_t old_length, ui
   MutexLock lock(mutex_);
   Area* area = find_locked(old_start);
   if (!area || !area->is_visible()) return error(EFAULT);
+  // What is cut off must be the guest's, as munmap(2) has it.
+  if (old_length > layout::kUserEnd - old_start) return error(old_length > new_length ? EINVAL : EFAULT);
 
   if (!(remap_flags & (kFixed | kDontUnmap)) && old_length >= new_length && old_length != 0) {
     if (old_length > new_length) TRY(unmap_locked(old_start + new_length, old_start + old_length, dead));
