@@ -143,7 +143,7 @@ void ResidentEngine::run_borrowed(Task& child) {
   bundle.lender = &parent;
   inherit_segment_bases(bundle);
   parent.fs_base = read_fs_base();
-  umk_vectors_save(parent.vectors, m.parameters.vector_features);
+  keep_vectors(parent);
   account_usage(parent);
   begin_usage(bundle);
   prepare_context(bundle, bundle.stack_top() - UMK_REGISTERS_BYTES, begin_borrowed, &bundle);

@@ -32,6 +32,12 @@ T& field(std::byte* image, size_t offset) {
 
 }  // namespace
 
+void keep_vectors(Bundle& bundle) {
+  // The header's reserved bytes must be zero, and XSAVE leaves them as they were.
+  std::memset(bundle.vectors + kLegacyBytes, 0, kHeaderBytes);
+  umk_vectors_save(bundle.vectors, machine().parameters.vector_features);
+}
+
 guest::Vdso ResidentEngine::vdso() {
   return {std::span(umk_vdso_begin, static_cast<size_t>(umk_vdso_end - umk_vdso_begin)), kVdsoRestorerOffset};
 }
@@ -75,9 +81,7 @@ uint64_t ResidentEngine::vector_feature_mask() { return machine().parameters.vec
 Result<void> ResidentEngine::save_vectors(uint64_t user_address) {
   Bundle& bundle = Bundle::of(current_stack());
   const BootParameters& parameters = machine().parameters;
-  // By way of the bundle: the header's reserved bytes must be zero, and XSAVE leaves them as they were.
-  std::memset(bundle.vectors + kLegacyBytes, 0, kHeaderBytes);
-  umk_vectors_save(bundle.vectors, parameters.vector_features);
+  keep_vectors(bundle);
   if (copy_to_user(user_address, bundle.vectors, parameters.vector_image_bytes).faulted) return error(EFAULT);
   return {};
 }

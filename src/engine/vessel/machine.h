@@ -69,6 +69,8 @@ void finish_switch();
 [[noreturn]] void run_nursery();
 /// The monitor waited for a host process. Returns false when it was a vessel that should have lived.
 bool vessel_process_ended(int host_pid);
+/// Saves the live vector registers in the bundle, as an image that can be loaded again.
+void keep_vectors(Bundle& bundle);
 /// Pulls the usage counters of the current host thread into the bundle's account; at borrow, hand-over and exit.
 void account_usage(Bundle& bundle);
 void begin_usage(Bundle& bundle);
