@@ -169,7 +169,21 @@ class CheckImage(Tree):
         self.assert_passes("push %rbp; rep movsb; lock incl (%rdi); mov %fs:0, %rax; verw (%rsp); lfence; rdfsbase %rax; pop %rbp; ret")
 
     def test_passes_state_that_is_saved_for_the_guest(self):
-        self.assert_passes("xsave (%rdi); xsavec64 (%rdi); xrstor64 (%rdi); ret")
+        self.assert_passes("xsave (%rdi); xsavec64 (%rdi); xrstor64 (%rdi); testl $0x200, %eax; ret")
+
+    def test_passes_key_loads_that_are_tested(self):
+        self.assert_passes("wrpkru; cmpl $4, %eax; wrpkru; leaq -4(%rax), %rcx; ret")
+
+    def test_finds_key_loads_at_any_byte(self):
+        for assembly in (
+            "wrpkru; ret",
+            "xrstor64 (%rdi); ret",
+            "movl $0xef010f, %eax",  # the immediate is WRPKRU
+            "movl $0x2fae0f, %eax",  # XRSTOR (%rdi)
+            "movl $0x1fc70f00, %eax",  # XRSTORS (%rdi)
+        ):
+            with self.subTest(assembly=assembly):
+                self.assert_fails(assembly, "bytes that load the protection keys")
 
     def test_finds_each_kind_of_register(self):
         for instruction in (
