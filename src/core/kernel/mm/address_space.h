@@ -130,6 +130,9 @@ class AddressSpace : public RefCounted {
   bool trap_only = false;
   /// Makes it so: text that is mapped shows copies without patches from now on, and so does text that will be. ENOMEM, EIO.
   Result<void> leave_patched_text();
+  /// Runs `work(page, argument)` with a page of the caller's own below 4 GiB, mapped for as long as that takes; other threads of the guest can write to
+  /// it meanwhile. ENOMEM when none is free.
+  Result<void> with_low_page(void (*work)(void* page, void* argument), void* argument);
 
   /// Calls `body(const Area&)` for each area of the guest in order, with the address space locked.
   template <typename Body>

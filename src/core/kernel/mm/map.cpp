@@ -146,6 +146,16 @@ Result<uint64_t> AddressSpace::choose_address_locked(const MapRequest& request, 
   return found;
 }
 
+Result<void> AddressSpace::with_low_page(void (*work)(void* page, void* argument), void* argument) {
+  MutexLock lock(mutex_);
+  const uint64_t address = find_space_locked(kPageSize, 0, uint64_t{1} << 32, kPageSize);
+  if (address == 0) return error(ENOMEM);
+  // No area: nobody sees it, as no other change of the address space comes between.
+  TRY(engine_.map_anonymous(address, kPageSize, guest::kProtRead | guest::kProtWrite, false));
+  work(reinterpret_cast<void*>(address), argument);
+  return engine_.unmap(address, kPageSize);
+}
+
 Result<void> AddressSpace::check_limits_locked(const Area& added, const MemoryLimits& limits) {
   uint64_t replaced = 0, replaced_data = 0;
   for (auto area = first_behind_locked(added.start); area != areas_.end() && area->start < added.end; ++area) {
