@@ -1,4 +1,5 @@
 // Where guests arrive in C++: calls, interrupts, pending work. Called by gate.S on the task's kernel stack.
+#include "core/kernel/mm/address_space.h"
 #include "core/kernel/syscall/dispatch.h"
 #include "core/kernel/task/task.h"
 #include "engine/resident/patching.h"
@@ -26,6 +27,8 @@ extern "C" bool umk_enter_system_call(Registers* registers) {
     note_trapped_call(task, site, registers->orig_rax);
   if (std::exchange(bundle.trap_flag_was_set, false)) [[unlikely]]
     registers->eflags |= UMK_EFLAGS_TF;
+  if (std::exchange(bundle.gs_was_found, false)) [[unlikely]]
+    (void)task.address_space().leave_patched_text();  // short of memory its sites stay patched, and each call is begun again
   const bool all_matter = on_trap(task, *registers, Trap{TrapKind::SystemCall});
   return all_matter || bundle.guest_gs_in_use || (registers->eflags & UMK_EFLAGS_SPECIAL);
 }

@@ -22,6 +22,9 @@ umk_gate_entry:
         movq    %rsp, %gs:UMK_SLOT_USER_RSP
         movq    %gs:UMK_SLOT_KERNEL_RSP, %rsp
         pushq   $UMK_USER_SS
+        .globl  umk_gate_entered
+        .hidden umk_gate_entered
+umk_gate_entered:
         pushq   %gs:UMK_SLOT_USER_RSP
         pushfq
         pushq   $UMK_USER_CS

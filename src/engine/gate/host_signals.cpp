@@ -6,13 +6,16 @@
 //
 //   where the thread was        SIGSYS           fault                            kick
 //   guest code                  gate entry       register block, gate_interrupt   register block, gate_interrupt
-//   gate, leaving               -                a guest fault (bad rip)          begin the exit again
+//   gate, leaving               -                a guest fault (bad rip)          gate_interrupt: begin the exit again
 //   gate, entering; kernel      kernel bug       fixup of a user copy, or panic   nothing: the exit looks for work
+//
+// Behind the shield a guest that jumped into the kernel's text is told from the kernel by the mark in the thread's selector line, and its process ends.
 #include <signal.h>
 #include <ucontext.h>
 
 #include "core/host/calls.h"
 #include "core/kernel/mm/address_space.h"
+#include "engine/gate/gate.h"
 #include "engine/resident/panic.h"
 #include "engine/vessel/host_numbers.h"
 #include "engine/vessel/machine.h"
@@ -36,9 +39,10 @@ class Interrupted {
   uint64_t get(int which) const { return static_cast<uint64_t>(r_[which]); }
   void set(int which, uint64_t value) { r_[which] = static_cast<greg_t>(value); }
 
+  bool is_in_image() const { return rip() >= layout::kImage && rip() < layout::kImage + layout::kImageBytes; }
   /// The kernel ran: its own text, or the host's vDSO on a kernel stack (guests call that too, on stacks of theirs).
   bool is_in_kernel() const {
-    if (rip() >= layout::kImage && rip() < layout::kImage + layout::kImageBytes) return true;
+    if (is_in_image()) return true;
     const uint64_t rsp = get(REG_RSP);
     return rip() >= layout::kUserEnd && rsp >= layout::kKernelData && rsp < layout::kKernelData + layout::kKernelDataBytes;
   }
@@ -96,76 +100,140 @@ Trap fault_of(int signal, const siginfo_t& info, const Interrupted& at) {
               .error_code = is_float ? static_cast<uint64_t>(info.si_code) : at.get(REG_ERR)};
 }
 
+Trap violation_at(const Interrupted& at) { return Trap{.kind = TrapKind::Violation, .address = at.rip()}; }
+
+/// Where a signal met a thread.
+enum class Place {
+  Guest,      // in guest code, or in the host's vDSO for it
+  Entering,   // on the way in; nothing is lost when that is begun again
+  Kernel,
+  Leaving,    // on the way out; the guest's registers are still in the register block
+  Intruding,  // guest code that jumped into the kernel's text
+};
+
+Place place_of(const Interrupted& at, const HostThread& host) {
+  const Gate& way = gate();
+  if (!machine().parameters.shield) {
+    if (!at.is_in_kernel()) return Place::Guest;
+    if (at.is_between(way.entry, way.entered)) return Place::Entering;
+    return at.is_between(way.exit_begin, way.exit_end) ? Place::Leaving : Place::Kernel;
+  }
+  // The instruction pointer is the guest's to choose; the mark is not.
+  if (host.line->in_kernel) return Place::Kernel;
+  if (!at.is_in_image()) return Place::Guest;
+  if (at.is_between(way.exit_begin, way.exit_end)) return Place::Leaving;
+  return at.is_between(way.entry, way.opened) || at.is_between(way.interrupt, way.interrupted) ? Place::Entering : Place::Intruding;
+}
+
+/// Lets a thread that was met on the way in go on. It returns from the signal with its host calls let through, so it must not go on where a guest can have
+/// jumped to with the kernel's memory closed: it opens the memory once more.
+void resume_entry(Interrupted& at) {
+  const Gate& way = gate();
+  if (at.is_between(way.opens, way.opened)) at.set(REG_RIP, reinterpret_cast<uint64_t>(way.opens));
+  if (at.is_between(way.interrupt, way.interrupted)) at.set(REG_RIP, reinterpret_cast<uint64_t>(way.interrupt));
+}
+
+/// Sends guest code to the gate's interrupt entry; its registers are in the register block.
+void redirect_to_kernel(Interrupted& at, HostThread& host, Bundle& bundle, const Trap& trap) {
+  bundle.trap = trap;
+  host.line->redirected = 1;
+  at.redirect(gate().interrupt, reinterpret_cast<uint64_t>(&bundle.registers()), reinterpret_cast<uint64_t>(&bundle.registers()));
+}
+
+/// A GS base that is not the slot's is the guest's own. It may have set it by an instruction, without the kernel's knowing.
+void note_gs_base(HostThread& host, Bundle& bundle) {
+  const uint64_t base = read_gs_base();
+  if (base == reinterpret_cast<uint64_t>(&host.slot())) return;
+  bundle.gs_was_found = !bundle.guest_gs_in_use;
+  bundle.guest_gs = base;
+  bundle.guest_gs_in_use = 1;
+}
+
+/// The same for guest code whose registers are those of the frame.
+void interrupt_guest(Interrupted& at, HostThread& host, Bundle& bundle, const Trap& trap) {
+  at.save(bundle.registers());
+  note_gs_base(host, bundle);
+  redirect_to_kernel(at, host, bundle, trap);
+}
+
+/// A system call that trapped.
+void redirect_call(Interrupted& at, HostThread& host, Bundle& bundle, const siginfo_t& info) {
+  constexpr uint32_t kArchX8664 = 0xc000003e;
+  if (info.si_arch != kArchX8664) {
+    // int $0x80: there is no 32-bit call interface here; the guest gets what a kernel without one gives, a general protection fault.
+    at.set(REG_RIP, at.rip() - 2);
+    interrupt_guest(at, host, bundle, Trap{.kind = TrapKind::Fault, .vector = 13, .address = 0, .error_code = (0x80 << 3) | 2});
+    return;
+  }
+  bundle.trapped_site = at.rip() - 2;
+  note_gs_base(host, bundle);
+  write_gs_base(reinterpret_cast<uint64_t>(&host.slot()));
+  at.set(REG_RCX, at.rip());
+  at.redirect_keeping_registers(gate().entry);
+}
+
+/// The entry could not use the slot, as the guest has set its GS base by an instruction: begins again with the base that the gate wants.
+void enter_again(Interrupted& at, HostThread& host, Bundle& bundle) {
+  // Only the plain gate gets further than its first instruction here, which stored the guest's stack pointer where GS led.
+  if (at.rip() != reinterpret_cast<uint64_t>(gate().entry)) at.set(REG_RSP, reinterpret_cast<const Slot*>(read_gs_base())->user_rsp);
+  note_gs_base(host, bundle);
+  write_gs_base(reinterpret_cast<uint64_t>(&host.slot()));
+  at.redirect_keeping_registers(gate().entry);
+}
+
 }  // namespace
 
 extern "C" void umk_host_signal(int signal, siginfo_t* info, ucontext_t* context) {
   // The frame lies on the alternate stack inside this host thread's bundle; GS is the guest's word and not asked.
   auto& host = *reinterpret_cast<HostThread*>(&current_stack());
   Interrupted at(*context);
-  Context& running = *host.current;
-  const bool in_guest = !at.is_in_kernel();
-  const bool leaving = at.is_between(umk_gate_exit_begin, umk_gate_exit_end);
+  auto& bundle = static_cast<Bundle&>(*host.current);
+  const Place place = place_of(at, host);
 
   if (signal == kKickSignal) {
-    if (in_guest) {
-      auto& bundle = static_cast<Bundle&>(running);
-      at.save(bundle.registers());
-      if (bundle.guest_gs_in_use) bundle.guest_gs = read_gs_base();
-      bundle.trap = Trap{.kind = TrapKind::Kick};
-      at.redirect(umk_gate_interrupt, reinterpret_cast<uint64_t>(&bundle.registers()), reinterpret_cast<uint64_t>(&bundle.registers()));
-    } else if (leaving) {
-      auto& bundle = static_cast<Bundle&>(running);
-      at.redirect(umk_gate_exit_again, reinterpret_cast<uint64_t>(&bundle.registers()), reinterpret_cast<uint64_t>(&bundle.registers()));
+    if (place == Place::Guest || place == Place::Intruding) {
+      interrupt_guest(at, host, bundle, Trap{TrapKind::Kick});
+    } else if (place == Place::Leaving) {
+      redirect_to_kernel(at, host, bundle, Trap{TrapKind::Kick});
+    } else if (place == Place::Entering) {
+      resume_entry(at);
     }
+    // In kernel code and on the way in nothing is to be done: the interrupt that was set before the kick is seen on the way out.
     return;
   }
 
-  if (signal == SIGSYS && info->si_code == 2 /* SYS_USER_DISPATCH */) {
-    if (!in_guest) {
-      panic_with_registers("a host call of the kernel was dispatched", context);
-    }
-    auto& bundle = static_cast<Bundle&>(running);
-    constexpr unsigned kX86_64 = 0xc000003e;
-    if (info->si_arch != kX86_64) {
-      // int $0x80: there is no 32-bit call interface here; the guest gets what a kernel without one gives, a general protection fault.
-      at.set(REG_RIP, at.rip() - 2);
-      at.save(bundle.registers());
-      bundle.trap = Trap{.kind = TrapKind::Fault, .vector = 13, .address = 0, .error_code = (0x80 << 3) | 2};
-      at.redirect(umk_gate_interrupt, reinterpret_cast<uint64_t>(&bundle.registers()), reinterpret_cast<uint64_t>(&bundle.registers()));
-      return;
-    }
-    bundle.trapped_site = at.rip() - 2;
-    if (bundle.guest_gs_in_use) bundle.guest_gs = read_gs_base();
-    write_gs_base(reinterpret_cast<uint64_t>(&host.slot()));
-    at.set(REG_RCX, at.rip());
-    at.redirect_keeping_registers(umk_gate_entry);
-    return;
-  }
-
-  // A fault.
-  if (in_guest || leaving) {
-    auto& bundle = static_cast<Bundle&>(running);
-    if (in_guest) {
-      at.save(bundle.registers());
-      if (bundle.guest_gs_in_use) bundle.guest_gs = read_gs_base();
-    }
-    bundle.trap = fault_of(signal, *info, at);
-    at.redirect(umk_gate_interrupt, reinterpret_cast<uint64_t>(&bundle.registers()), reinterpret_cast<uint64_t>(&bundle.registers()));
-    return;
-  }
   constexpr uint64_t kDebugTrap = 1;
-  if (at.get(REG_TRAPNO) == kDebugTrap && at.is_between(umk_gate_start, umk_gate_exit_begin)) {
+  const bool is_in_gate = place == Place::Entering || (place == Place::Kernel && at.is_between(gate().start, gate().exit_begin));
+  if (signal == SIGTRAP && at.get(REG_TRAPNO) == kDebugTrap && is_in_gate) {
     // A guest that single-steps has arrived in the gate with the trap flag set.
-    static_cast<Bundle&>(running).trap_flag_was_set = true;
+    bundle.trap_flag_was_set = true;
     at.set(REG_EFL, at.get(REG_EFL) & ~uint64_t{UMK_EFLAGS_TF});
+    if (place == Place::Entering) resume_entry(at);
     return;
   }
+
+  switch (place) {
+    case Place::Guest:
+      if (signal == SIGSYS) return redirect_call(at, host, bundle, *info);
+      return interrupt_guest(at, host, bundle, fault_of(signal, *info, at));
+    case Place::Leaving:
+      // The gate refuses what was tampered with by an invalid opcode; all else is a bad address or stack of the guest's own.
+      if (signal == SIGSYS || signal == SIGILL) return interrupt_guest(at, host, bundle, violation_at(at));
+      return redirect_to_kernel(at, host, bundle, fault_of(signal, *info, at));
+    case Place::Entering:
+      if (at.is_between(gate().entry, gate().entered)) return enter_again(at, host, bundle);
+      [[fallthrough]];
+    case Place::Intruding:
+      return interrupt_guest(at, host, bundle, violation_at(at));
+    case Place::Kernel:
+      break;
+  }
+  if (signal == SIGSYS) panic_with_registers("a host call was not let through", context);
   for (const Fixup* fixup = umk_fixups_start; fixup != umk_fixups_end; ++fixup) {
     if (at.rip() < fixup->from || at.rip() >= fixup->to) continue;
-    const Trap trap = fault_of(signal, *info, at);
-    static_cast<Bundle&>(running).trap = trap;
+    bundle.trap = fault_of(signal, *info, at);
     // The copy routines' sign of a fault is an address that is not 0; the first page is never the guest's.
-    at.set(REG_RDX, trap.address ? trap.address : 1);
+    at.set(REG_RDX, bundle.trap.address ? bundle.trap.address : 1);
     at.set(REG_RIP, fixup->landing);
     return;
   }

@@ -42,7 +42,10 @@ struct BootParameters {
   uint64_t vdso_start = 0, vdso_end = 0;
   /// Where the host's vDSO functions are once moved.
   uint64_t vdso_clock_gettime = 0, vdso_gettimeofday = 0, vdso_time = 0, vdso_getcpu = 0;
+  /// The kernel's memory is closed to guests: the monitor gave it its protection keys.
   bool shield = false;
+  /// With the shield: bytes from the end of an alternate stack down to the stack pointer with which the host starts a handler.
+  uint64_t signal_frame_bytes = 0;
   bool quiet = false;
   bool ends_with_init = false;      // umk run
   char command_line[2048] = {};     // /proc/cmdline
@@ -82,6 +85,9 @@ struct ImageHeader {
   uint32_t (*wait_for_end)(int* exit_code);
   void (*signal_init)(int signal);
   Kernel* (*kernel)();
+  /// The selector lines, whole pages: with the shield they have a key of their own.
+  void* selector_lines;
+  uint64_t selector_line_bytes;
   MachineStatus* (*status)();
   PatchFunctions patch;
   MemoryFunctions memory;

@@ -11,11 +11,13 @@
 #include "core/kernel/mm/cache_window.h"
 #include "core/kernel/task/kernel.h"
 #include "core/memory/kernel_heap.h"
+#include "engine/gate/gate.h"
 #include "engine/resident/out_of_memory.h"
 #include "engine/resident/patching.h"
 #include "engine/resident/resident_engine.h"
 #include "engine/vdso/vdso.h"
 #include "engine/vessel/host_numbers.h"
+#include "engine/vessel/identity.h"
 
 namespace umk::engine {
 
@@ -30,7 +32,7 @@ struct alignas(UMK_BUNDLE_BYTES) AttachedStack {
 constinit AttachedStack attached_stacks[kAttachedStacks] = {};
 constinit std::atomic<bool> attached_in_use[kAttachedStacks] = {};
 /// Nothing dispatches the monitor's host calls: their selector is never looked at.
-constinit volatile uint8_t unused_selector = 0;
+constinit SelectorLine unused_line;
 
 struct Attachment {
   void (*body)(void*);
@@ -52,8 +54,8 @@ void run_attached(void (*body)(void*), void* argument) {
   auto* context = new (&attached_stacks[index]) HostThread;
   context->host = context;
   context->current = context;
-  context->selector = &unused_selector;
-  context->head.selector = &unused_selector;
+  context->line = &unused_line;
+  context->head.selector = &unused_line.selector;
   Attachment attachment{body, argument, context, 0};
   prepare_context(*context, context->stack_top(), attached_main, &attachment);
   umk_switch_stack(&attachment.caller_rsp, context->switch_rsp);
@@ -71,7 +73,7 @@ void boot_attached(void* argument) {
   const uint64_t heap_start = page_up(layout::kKernelData + parameters.kernel_data_used);
   KernelHeap::set_global(KernelHeap::create(heap_start, layout::kKernelData + parameters.kernel_data_bytes - heap_start));
   fill_vdso_slots({.clock_gettime = parameters.vdso_clock_gettime, .gettimeofday = parameters.vdso_gettimeofday, .time = parameters.vdso_time,
-                   .getcpu = parameters.vdso_getcpu, .gate = reinterpret_cast<uint64_t>(&umk_gate_entry)});
+                   .getcpu = parameters.vdso_getcpu, .gate = reinterpret_cast<uint64_t>(gate().entry)});
   auto* resident = new (engine_storage) ResidentEngine;
   BootOptions options;
   options.memory_bytes = parameters.memory_bytes;
@@ -100,7 +102,7 @@ void install_signal_handlers() {
   uint64_t blocked = ~uint64_t{0};
   for (const int signal : kHandled) {
     constexpr uint64_t kRestorerFlag = 0x04000000;
-    const KernelSigaction action{umk_signal_entry, SA_SIGINFO | SA_ONSTACK | kRestorerFlag, umk_signal_restorer, ~uint64_t{0}};
+    const KernelSigaction action{gate().signal_entry, SA_SIGINFO | SA_ONSTACK | kRestorerFlag, umk_signal_restorer, ~uint64_t{0}};
     MUST(host::checked(host::raw_call(kHostRtSigaction, static_cast<uint64_t>(signal), reinterpret_cast<uint64_t>(&action), 0, 8)), "valid signals");
     blocked &= ~signal_bit(signal);
   }
@@ -132,8 +134,18 @@ void strip_address_space() {
        "a small mapping in an empty address space");
 }
 
+/// Behind the shield: the vessel page, and the identity that all vessels inherit.
+void become_first_identity() {
+  map_vessel_page();
+  void* low_page = reinterpret_cast<void*>(layout::kUserStart);
+  MUST(host::mmap(layout::kUserStart, kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0), "the address space is empty");
+  CHECK(take_identity(0, low_page), "the host's 32-bit calls were tried before boot");
+  MUST(host::munmap(layout::kUserStart, kPageSize), "unmapping whole ranges needs no memory");
+}
+
 void nursery_attached(void*) {
   strip_address_space();
+  if (machine().parameters.shield) become_first_identity();
   install_signal_handlers();
   run_nursery();
 }
@@ -156,6 +168,8 @@ extern const ImageHeader umk_image_header;
     .wait_for_end = [](int* exit_code) { return init::wait_for_end(*machine().kernel, exit_code); },
     .signal_init = [](int signal) { init::signal_first_process(*machine().kernel, signal); },
     .kernel = [] { return machine().kernel; },
+    .selector_lines = umk_selector_lines,
+    .selector_line_bytes = sizeof umk_selector_lines,
     .status = [] { return &machine().status; },
     .patch = {.next = next_patch_job, .read_file = read_patch_file, .announce = announce_patch, .finish = finish_patch_job},
     .memory = {.wait_for_overcommit = [] { machine().kernel->cache_window->account().wait_for_overcommit(); },

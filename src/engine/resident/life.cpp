@@ -4,9 +4,14 @@
 #include <cstring>
 
 #include "core/host/calls.h"
+#include "core/base/log.h"
+#include "core/kernel/mm/address_space.h"
+#include "core/kernel/task/signals.h"
 #include "core/kernel/task/task.h"
+#include "engine/gate/gate.h"
 #include "engine/resident/resident_engine.h"
 #include "engine/vessel/host_numbers.h"
+#include "engine/vessel/identity.h"
 
 namespace umk::engine {
 
@@ -14,26 +19,45 @@ namespace {
 
 Bundle& bundle_of(Task& task) { return Bundle::of(task.stack()); }
 
+/// Gives a new thread its identity before it can enter the guest. One that gets none, since the guest has mapped all memory below 4 GiB, ends its process:
+/// clone(2) has answered already.
+void identify_thread(HostThread& host, Task& task) {
+  struct Attempt {
+    uint32_t slot_index;
+    bool succeeded;
+  } attempt{host.slot_index, false};
+  const Result<void> borrowed = task.address_space().with_low_page(
+      [](void* page, void* argument) {
+        auto& wanted = *static_cast<Attempt*>(argument);
+        wanted.succeeded = take_identity(wanted.slot_index, page);
+      },
+      &attempt);
+  if (borrowed.ok() && attempt.succeeded) return;
+  log(LogLevel::Error, "{} ({}): no memory below 4 GiB is free to start a thread with: killed", task.process().pid(), task.name);
+  (void)send_signal(task.process(), SignalInfo::from_kernel(signals::kKill));
+}
+
 /// First code of a forked child or a thread, on its own host thread.
 void begin_on_new_thread(void* argument) {
   auto& bundle = *static_cast<Bundle*>(argument);
+  if (machine().parameters.shield && !bundle.host->is_leader()) identify_thread(*bundle.host, *bundle.head.task);
   start_host_thread(*bundle.host);
   write_fs_base(bundle.fs_base);
-  umk_leave_to_guest(&bundle.registers());
+  gate().leave(&bundle.registers());
 }
 
 /// First code of a vfork child, on its parent's host thread.
 void begin_borrowed(void* argument) {
   auto& bundle = *static_cast<Bundle*>(argument);
   write_fs_base(bundle.fs_base);
-  umk_leave_to_guest(&bundle.registers());
+  gate().leave(&bundle.registers());
 }
 
 /// First code of the first process.
 void begin_with_entry(void* argument) {
   auto& bundle = *static_cast<Bundle*>(argument);
   bundle.entry(*bundle.head.task);
-  umk_leave_to_guest(&bundle.registers());
+  gate().leave(&bundle.registers());
 }
 
 void inherit_segment_bases(Bundle& child) {
@@ -46,7 +70,7 @@ void inherit_segment_bases(Bundle& child) {
 /// Makes `bundle` the first context of a new host thread.
 void attach(HostThread& host, Bundle& bundle) {
   bundle.host = &host;
-  bundle.head.selector = host.selector;
+  bundle.head.selector = &host.line->selector;
   bundle.head.host_clock = host.head.host_clock;
   host.current = &bundle;
   inherit_segment_bases(bundle);
@@ -72,12 +96,7 @@ Registers& ResidentEngine::registers(Task& task) { return bundle_of(task).regist
 Result<void> ResidentEngine::start_forked(Task& child) {
   Machine& m = machine();
   Bundle& bundle = bundle_of(child);
-  auto vessel = TRY(make_unique<Vessel>());
-  vessel->leader = TRY(make_host_thread(*vessel, 0));
-  {
-    MutexLock lock(vessel->mutex);
-    vessel->used_slots[0] = 1;
-  }
+  auto vessel = TRY(make_vessel(current_host().slot_index));
   vessel->live_tasks.store(1);
   attach(*vessel->leader, bundle);
   m.vessels_live.fetch_add(1);
@@ -110,7 +129,7 @@ Result<void> ResidentEngine::start_thread(Task& child) {
       }
   }
   if (slot == kSlotCount) return error(EAGAIN);
-  Result<HostThread*> made = make_host_thread(vessel, slot);
+  Result<HostThread*> made = make_thread_of(vessel, slot);
   if (!made.ok()) {
     MutexLock lock(vessel.mutex);
     vessel.used_slots[slot / 64] &= ~(uint64_t{1} << (slot % 64));
@@ -118,6 +137,7 @@ Result<void> ResidentEngine::start_thread(Task& child) {
   }
   HostThread& host = *made.take();
   vessel.is_single.store(false, std::memory_order_relaxed);
+  if (machine().parameters.shield) note_further_thread(host);
   attach(host, bundle);
   vessel.live_tasks.fetch_add(1);
   // The word is set before the thread runs, so that nobody takes a thread that has not begun for one that has ended.
@@ -192,6 +212,8 @@ void ResidentEngine::enter_empty_address_space(Task& task) {
   }
   write_fs_base(0);
   bundle.guest_gs_in_use = 0;
+  std::memset(&bundle.host->slot(), 0, sizeof(Slot));
+  bundle.host->enter_on(bundle);
   MUST(load_vectors(0), "the initial state is valid");
 }
 

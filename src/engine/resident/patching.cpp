@@ -1,3 +1,4 @@
+#include "engine/gate/gate.h"
 #include "engine/resident/patching.h"
 
 #include "core/kernel/mm/address_space.h"
@@ -118,7 +119,7 @@ void next_patch_job(PatchJob* job) {
   job->trampolines = text.trampolines().data();
   job->trampoline_bytes = text.trampolines().size();
   job->trampoline_distance = text.trampoline_distance();
-  job->gate_address = reinterpret_cast<uint64_t>(&umk_gate_entry);
+  job->gate_address = reinterpret_cast<uint64_t>(gate().entry);
 }
 
 size_t read_patch_file(uint64_t offset, void* into, size_t bytes) {

@@ -55,6 +55,8 @@ struct alignas(64) Bundle : Context {
   bool fs_base_is_set = false;
   /// The syscall instruction that trapped to get here, 0 when the call came through a patched site.
   uint64_t trapped_site = 0;
+  /// The guest was found to have set its GS base by an instruction: its call sites are to lose their patches.
+  bool gs_was_found = false;
   /// The guest single-stepped into the gate: its trap flag comes back at the exit.
   bool trap_flag_was_set = false;
   /// vfork: the parent whose host thread this context borrows.
@@ -82,15 +84,42 @@ struct alignas(64) Bundle : Context {
 static_assert(sizeof(Bundle) < 20 * 1024, "most of a bundle is kernel stack");
 static_assert(UMK_BUNDLE_BYTES == kKernelStackBundleBytes);
 
-/// A register save area of one guest thread, at the GS base; on a private page that the guest may write. Nothing in it is trusted.
+/// A register save area of one guest thread, at the GS base; on a private page that the guest may write. Nothing in it is trusted: behind the shield
+/// the gate looks only for the guest's own registers here, and finds everything else by the thread's identity.
 struct Slot {
   uint64_t kernel_rsp;
   uint64_t user_rsp;
-  uint64_t reserved[30];
+  uint64_t rax, rcx, rdx;
+  uint64_t arrived;
+  uint64_t reserved0[2];
+  uint64_t frame[5];
+  uint64_t reserved1[19];
 };
 static_assert(sizeof(Slot) == UMK_SLOT_BYTES);
 static_assert(offsetof(Slot, kernel_rsp) == UMK_SLOT_KERNEL_RSP && offsetof(Slot, user_rsp) == UMK_SLOT_USER_RSP);
+static_assert(offsetof(Slot, rax) == UMK_SLOT_RAX && offsetof(Slot, rcx) == UMK_SLOT_RCX && offsetof(Slot, rdx) == UMK_SLOT_RDX);
+static_assert(offsetof(Slot, arrived) == UMK_SLOT_ARRIVED && offsetof(Slot, frame) == UMK_SLOT_FRAME);
 inline constexpr uint32_t kSlotCount = layout::kSlotsBytes / sizeof(Slot);
+static_assert(kSlotCount == UMK_IDENTITY_MAXIMUM);
+
+/// What the gate knows of one host thread, on a cache line of its own. Lines lie on pages of their own: with the shield these carry the key that guests
+/// may only read, for the host reads the selector with the guest's rights.
+struct alignas(64) SelectorLine {
+  /// Syscall User Dispatch: 0 lets host calls of the thread through, 1 makes signals of them.
+  volatile uint8_t selector = 0;
+  /// Behind the shield: the thread runs kernel code, whatever its instruction pointer says.
+  volatile uint8_t in_kernel = 0;
+  /// A signal handler sent the thread to the gate's interrupt entry, which takes this back.
+  volatile uint8_t redirected = 0;
+  /// Where the kernel stack of the running context begins.
+  uint64_t kernel_rsp = 0;
+  uint64_t slot = 0;
+  /// Where the host puts its signal frames: a handler that runs anywhere else was jumped to.
+  uint64_t signal_frame = 0;
+};
+static_assert(offsetof(SelectorLine, selector) == UMK_LINE_SELECTOR && offsetof(SelectorLine, in_kernel) == UMK_LINE_IN_KERNEL);
+static_assert(offsetof(SelectorLine, redirected) == UMK_LINE_REDIRECTED && offsetof(SelectorLine, kernel_rsp) == UMK_LINE_KERNEL_RSP);
+static_assert(offsetof(SelectorLine, slot) == UMK_LINE_SLOT && offsetof(SelectorLine, signal_frame) == UMK_LINE_SIGNAL_FRAME);
 
 /// One host thread of a vessel. Its bundle holds the alternate stack for the host's signals and the stack of its idle context.
 struct alignas(64) HostThread : Context {
@@ -100,8 +129,9 @@ struct alignas(64) HostThread : Context {
   /// handler would take itself for the parent's.
   std::atomic<bool> can_be_kicked{false};
   Vessel* vessel = nullptr;
+  /// Its slot, and less one its identity (identity.h).
   uint32_t slot_index = 0;
-  volatile uint8_t* selector = nullptr;
+  SelectorLine* line = nullptr;
   /// The context that runs on this thread now (this itself while idle).
   Context* current = nullptr;
   /// Work for the context that is switched to, about the one that was left.
@@ -116,6 +146,11 @@ struct alignas(64) HostThread : Context {
   uint64_t alternate_stack() { return reinterpret_cast<uint64_t>(this) + kAlternateStackOffset; }
   uint64_t stack_top() { return reinterpret_cast<uint64_t>(this) + UMK_BUNDLE_BYTES - 16; }
   Slot& slot() { return *reinterpret_cast<Slot*>(layout::kSlots + slot_index * sizeof(Slot)); }
+  /// Guest code that runs on this thread enters the kernel on `context`'s stack.
+  void enter_on(Bundle& bundle) {
+    line->kernel_rsp = bundle.stack_top();
+    slot().kernel_rsp = bundle.stack_top();
+  }
   bool is_leader() const;
 };
 static_assert(sizeof(HostThread) <= HostThread::kAlternateStackOffset);

@@ -8,6 +8,7 @@ namespace umk::engine {
 enum EngineHostCall : uint64_t {
   kHostRtSigaction = 13, kHostRtSigprocmask = 14, kHostMremap = 25, kHostMincore = 27, kHostGetpid = 39, kHostKill = 62, kHostGetrusage = 98, kHostGetppid = 110,
   kHostSigaltstack = 131, kHostPrctl = 157, kHostGettid = 186, kHostSchedSetaffinity = 203, kHostClockGettime = 228, kHostExitGroup = 231, kHostTgkill = 234, kHostPause = 34,
+  kHostPkeyMprotect = 329,
 };
 
 inline constexpr uint64_t kPrSetPdeathsig = 1, kPrSetName = 15, kPrSetDumpable = 4, kPrSyscallUserDispatch = 59;

@@ -1,6 +1,8 @@
 // The engine's state of a machine: boot parameters, the pool of idle vessels, the nursery's mailbox, selectors.
 #pragma once
 
+#include <memory>
+
 #include "core/base/list.h"
 #include "core/kernel/task/kernel.h"
 #include "core/sync/wait_queue.h"
@@ -9,10 +11,6 @@
 
 namespace umk::engine {
 
-/// Selector bytes, one cache line apart, on pages of their own: with the shield they carry the key that guests may only read.
-struct alignas(64) SelectorLine {
-  volatile uint8_t value;
-};
 inline constexpr uint32_t kSelectorCount = 8192;
 
 struct Machine {
@@ -36,6 +34,9 @@ struct Machine {
   uint32_t free_selector_count GUARDED_BY(selector_mutex) = 0;
 };
 
+/// Lies on pages of its own (kernel.ld), the first of the kernel's data.
+extern "C" SelectorLine umk_selector_lines[kSelectorCount];
+
 Machine& machine();
 /// Makes it, once, at boot.
 void make_machine(const BootParameters& parameters);
@@ -53,7 +54,11 @@ void switch_to(Context& to);
 /// The host thread that runs the caller.
 inline HostThread& current_host() { return *reinterpret_cast<Context&>(current_stack()).host; }
 
-Result<HostThread*> make_host_thread(Vessel& vessel, uint32_t slot_index);
+/// A vessel and its leader, not yet running: the nursery or a fork gives it a process. The leader takes the slot of the thread that forks, since it
+/// inherits that thread's identity.
+Result<std::unique_ptr<Vessel>> make_vessel(uint32_t slot_index);
+/// Another thread of a vessel, not yet running; the caller took the slot for it.
+Result<HostThread*> make_thread_of(Vessel& vessel, uint32_t slot_index);
 /// Frees a host thread that never ran or has left its stacks for good.
 void recycle_host_thread(HostThread* host);
 /// Frees the host threads of a vessel that have left their stacks for good, and their slots.
@@ -83,16 +88,6 @@ void umk_switch_stack(uint64_t* save_rsp, uint64_t load_rsp);
 void umk_context_start();
 int64_t umk_clone(uint64_t flags, uint64_t child_rsp, void* parent_tid, void* child_tid, uint64_t tls);
 [[noreturn]] void umk_exit_thread(volatile uint8_t* selector, int status);
-[[noreturn]] void umk_leave_to_guest(umk::Registers* registers);
 void umk_vectors_save(void* image, uint64_t mask);
 void umk_vectors_load(const void* image, uint64_t mask);
-void umk_signal_entry();
-void umk_signal_restorer();
-void umk_gate_entry();
-void umk_gate_start();
-void umk_gate_end();
-void umk_gate_exit_begin();
-void umk_gate_exit_end();
-void umk_gate_exit_again();
-void umk_gate_interrupt();
 }

@@ -8,33 +8,37 @@
 #include "core/kernel/task/task.h"
 #include "core/sync/wait_queue.h"
 #include "engine/vessel/host_numbers.h"
+#include "engine/vessel/identity.h"
 #include "engine/vessel/machine.h"
 
 namespace umk::engine {
+
+[[gnu::section(".umk.selectors"), gnu::aligned(4096)]] constinit SelectorLine umk_selector_lines[kSelectorCount];
 
 namespace {
 
 // The machine's state lies in the image's data, which is shared memory: one machine per kernel image.
 alignas(Machine) constinit std::byte machine_storage[sizeof(Machine)] = {};
-alignas(4096) constinit SelectorLine selectors[kSelectorCount] = {};
 
 /// Idle vessels that are kept; beyond that an empty one ends.
 constexpr uint32_t kPoolMaximum = 32;
 
-volatile uint8_t* allocate_selector() {
+/// A line for a host thread that starts in the kernel; null when all are in use.
+SelectorLine* allocate_line() {
   Machine& m = machine();
   MutexLock lock(m.selector_mutex);
   if (m.free_selector_count == 0) return nullptr;
-  volatile uint8_t* selector = &selectors[m.free_selectors[--m.free_selector_count]].value;
-  *selector = 1;
-  return selector;
+  SelectorLine* line = &umk_selector_lines[m.free_selectors[--m.free_selector_count]];
+  line->selector = 1;
+  line->in_kernel = 1;
+  line->redirected = 0;
+  return line;
 }
 
-void free_selector(volatile uint8_t* selector) {
+void free_line(SelectorLine* line) {
   Machine& m = machine();
-  const auto index = static_cast<uint32_t>(reinterpret_cast<SelectorLine*>(const_cast<uint8_t*>(selector)) - selectors);
   MutexLock lock(m.selector_mutex);
-  m.free_selectors[m.free_selector_count++] = index;
+  m.free_selectors[m.free_selector_count++] = static_cast<uint32_t>(line - umk_selector_lines);
 }
 
 void reap_dead_threads(Vessel& vessel) {
@@ -44,6 +48,16 @@ void reap_dead_threads(Vessel& vessel) {
 
 void empty_user_range() {
   MUST(host::munmap(layout::kUserStart, layout::kUserEnd - layout::kUserStart), "unmapping whole ranges needs no memory");
+}
+
+/// Nothing of the last program is left in the save areas for the next one to read.
+void forget_slots(Vessel& vessel) {
+  if (vessel.is_single.load(std::memory_order_relaxed)) {
+    std::memset(&vessel.leader->slot(), 0, sizeof(Slot));
+  } else {
+    constexpr int kDontNeed = 4;
+    MUST(host::madvise(layout::kSlots, layout::kSlotsBytes, kDontNeed), "private memory can always be given back");
+  }
 }
 
 [[noreturn]] void leave_host_process(Vessel& vessel) {
@@ -69,6 +83,8 @@ void return_to_pool(Vessel& vessel) {
   }
   if (leave) leave_host_process(vessel);
   empty_user_range();
+  forget_slots(vessel);
+  if (m.parameters.shield) note_only_thread(*vessel.leader);
   {
     MutexLock lock(m.pool_mutex);
     m.pool.push_front(vessel);
@@ -110,15 +126,7 @@ void return_to_pool(Vessel& vessel) {
     self.next_dead = vessel.dead_threads;
     vessel.dead_threads = &self;
   }
-  umk_exit_thread(self.selector, 0);
-}
-
-/// A vessel and its leader, not yet running: the nursery or a fork gives it a process.
-Result<Vessel*> make_vessel() {
-  auto vessel = TRY(make_unique<Vessel>());
-  vessel->leader = TRY(make_host_thread(*vessel, 0));
-  vessel->used_slots[0] = 1;
-  return vessel.release();
+  umk_exit_thread(&self.line->selector, 0);
 }
 
 [[noreturn]] void vessel_main(void*) {
@@ -140,7 +148,7 @@ void make_machine(const BootParameters& parameters) {
 }
 
 void recycle_host_thread(HostThread* host) {
-  free_selector(host->selector);
+  free_line(host->line);
   host->~HostThread();
   free_bundle(host);
 }
@@ -191,17 +199,19 @@ void switch_to(Context& to) {
   auto& from = reinterpret_cast<Context&>(current_stack());
   HostThread& host = *from.host;
   to.host = &host;
-  to.head.selector = host.selector;
+  to.head.selector = &host.line->selector;
   to.head.host_clock = host.head.host_clock;
   host.current = &to;
-  if (&to != &host) host.slot().kernel_rsp = static_cast<Bundle&>(to).stack_top();
+  if (&to != &host) host.enter_on(static_cast<Bundle&>(to));
   umk_switch_stack(&from.switch_rsp, to.switch_rsp);
 }
 
-Result<HostThread*> make_host_thread(Vessel& vessel, uint32_t slot_index) {
+namespace {
+
+Result<HostThread*> make_host_thread(Vessel& vessel, uint32_t slot_index, void (*body)(void*)) {
   HostThread* host = TRY(allocate_bundle<HostThread>());
-  host->selector = allocate_selector();
-  if (!host->selector) {
+  host->line = allocate_line();
+  if (!host->line) {
     free_bundle(host);
     return error(EAGAIN);
   }
@@ -209,10 +219,24 @@ Result<HostThread*> make_host_thread(Vessel& vessel, uint32_t slot_index) {
   host->current = host;
   host->vessel = &vessel;
   host->slot_index = slot_index;
-  host->head.selector = host->selector;
+  host->line->slot = reinterpret_cast<uint64_t>(&host->slot());
+  host->line->signal_frame = host->alternate_stack() + HostThread::kAlternateStackBytes - machine().parameters.signal_frame_bytes;
+  host->head.selector = &host->line->selector;
   host->head.host_clock = reinterpret_cast<int (*)(int, void*)>(machine().parameters.vdso_clock_gettime);
-  prepare_context(*host, host->stack_top(), slot_index == 0 ? idle_loop : end_thread, nullptr);
+  prepare_context(*host, host->stack_top(), body, nullptr);
   return host;
+}
+
+}  // namespace
+
+Result<HostThread*> make_thread_of(Vessel& vessel, uint32_t slot_index) { return make_host_thread(vessel, slot_index, end_thread); }
+
+Result<std::unique_ptr<Vessel>> make_vessel(uint32_t slot_index) {
+  auto vessel = TRY(make_unique<Vessel>());
+  vessel->leader = TRY(make_host_thread(*vessel, slot_index, idle_loop));
+  MutexLock lock(vessel->mutex);
+  vessel->used_slots[slot_index / 64] = uint64_t{1} << (slot_index % 64);
+  return vessel;
 }
 
 void start_host_thread(HostThread& host) {
@@ -221,17 +245,20 @@ void start_host_thread(HostThread& host) {
     host::raw_call(kHostPrctl, kPrSetPdeathsig, 9);
     if (host::raw_call(kHostGetppid) != parameters.monitor_pid) host::raw_call(kHostExitGroup, 1);
   }
+  // A frame lies at the end of the stack always, also when a guest's own stack pointer lies in it: SS_AUTODISARM of sigaltstack(2).
+  constexpr int32_t kAutoDisarm = INT32_MIN;
   struct {
     uint64_t base;
     int32_t flags;
     int32_t padding;
     uint64_t size;
-  } stack{host.alternate_stack(), 0, 0, HostThread::kAlternateStackBytes};
+  } stack{host.alternate_stack(), kAutoDisarm, 0, HostThread::kAlternateStackBytes};
   host::raw_call(kHostSigaltstack, reinterpret_cast<uint64_t>(&stack), 0);
   write_gs_base(reinterpret_cast<uint64_t>(&host.slot()));
-  if (host.current != &host) host.slot().kernel_rsp = static_cast<Bundle*>(host.current)->stack_top();
+  if (host.current != &host) host.enter_on(*static_cast<Bundle*>(host.current));
+  if (host.is_leader() && parameters.shield) note_only_thread(host);
   const int64_t dispatched =
-      host::raw_call(kHostPrctl, kPrSyscallUserDispatch, 1, 0, 0, reinterpret_cast<uint64_t>(const_cast<uint8_t*>(host.selector)));
+      host::raw_call(kHostPrctl, kPrSyscallUserDispatch, 1, 0, 0, reinterpret_cast<uint64_t>(const_cast<uint8_t*>(&host.line->selector)));
   CHECK(dispatched == 0, "the host offered Syscall User Dispatch at boot");
   // Whoever set an interrupt before this did not kick: it is seen on the way to the guest.
   host.can_be_kicked.exchange(true, std::memory_order_seq_cst);
@@ -285,12 +312,13 @@ void finish_switch() {
       continue;
     }
     m.vessels_wanted.fetch_sub(1);
-    Result<Vessel*> made = make_vessel();
+    // The nursery's identity is the first: its children inherit it.
+    Result<std::unique_ptr<Vessel>> made = make_vessel(0);
     if (!made.ok()) {
       log(LogLevel::Error, "umk: no memory for another process: errno {}", made.code());
       continue;
     }
-    Vessel* vessel = made.take();
+    Vessel* vessel = made.take().release();
     HostThread& leader = *vessel->leader;
     prepare_context(leader, leader.stack_top(), vessel_main, nullptr);
     const int64_t pid = umk_clone(kCloneFiles | kCloneParent | kCloneChildSettid | 17, leader.switch_rsp, nullptr, &leader.tid, 0);

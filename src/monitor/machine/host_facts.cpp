@@ -138,13 +138,4 @@ void examine_host(engine::BootParameters& parameters) {
   examine_vectors(parameters);
 }
 
-const char* shield_obstacle() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  __get_cpuid_count(7, 0, &a, &b, &c, &d);
-  constexpr unsigned kPku = 1u << 3, kOspke = 1u << 4;
-  if (!(c & kPku)) return "the processor has no memory protection keys";
-  if (!(c & kOspke)) return "the host kernel does not use memory protection keys";
-  return "";
-}
-
 }  // namespace umk::monitor

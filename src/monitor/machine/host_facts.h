@@ -8,7 +8,4 @@ namespace umk::monitor {
 /// Fills the host's part of the parameters. Throws std::runtime_error, naming what is missing and what to do, when this host cannot run umk.
 void examine_host(engine::BootParameters& parameters);
 
-/// The memory-protection-key state of the host, for the boot log: empty when the shield can work, else the reason why not.
-const char* shield_obstacle();
-
 }  // namespace umk::monitor

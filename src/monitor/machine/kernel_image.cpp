@@ -12,6 +12,7 @@
 
 #include "core/base/bits.h"
 #include "core/kernel/mm/layout.h"
+#include "engine/gate/offsets.h"
 
 extern "C" const unsigned char umk_kernel_image_begin[], umk_kernel_image_end[];
 
@@ -73,6 +74,16 @@ void KernelImage::map_segments() {
   // Nobody can reach the kernel's memory but through these mappings.
   close(image_fd);
   close(data_fd);
+}
+
+void KernelImage::close_to_guests() {
+  auto protect = [](uint64_t address, uint64_t bytes, int key) {
+    if (pkey_mprotect(reinterpret_cast<void*>(address), bytes, PROT_READ | PROT_WRITE, key) != 0)
+      fail("cannot close the kernel's memory to guests", "Start umk with shield=off to run without that wall");
+  };
+  protect(layout::kKernelData, layout::kKernelDataBytes, UMK_KERNEL_KEY);
+  protect(layout::kCacheWindow, layout::kCacheWindowBytes, UMK_KERNEL_KEY);
+  protect(reinterpret_cast<uint64_t>(header_->selector_lines), header_->selector_line_bytes, UMK_SELECTOR_KEY);
 }
 
 void KernelImage::map_window() {

@@ -13,6 +13,9 @@ class KernelImage {
   /// Maps image, kernel data and page-cache window. Every vessel inherits these mappings.
   KernelImage();
 
+  /// Closes the kernel's memory, for all processes that inherit it: to guests by its keys, which the caller allocated. Throws std::runtime_error.
+  void close_to_guests();
+
   const engine::ImageHeader& header() const { return *header_; }
   int cache_fd() const { return cache_fd_; }
   uint64_t data_bytes_used() const { return data_bytes_used_; }

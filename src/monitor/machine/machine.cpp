@@ -18,6 +18,7 @@
 
 #include "core/kernel/mm/layout.h"
 #include "monitor/machine/host_facts.h"
+#include "monitor/machine/host_shield.h"
 
 namespace umk::monitor {
 
@@ -67,6 +68,11 @@ Machine::Machine(const MachineOptions& options) {
   parameters.shield = options.shield;
   options.command_line.copy(parameters.command_line, sizeof parameters.command_line - 1);
   examine_host(parameters);
+  if (options.shield) {
+    allocate_shield_keys();
+    image_.close_to_guests();
+    parameters.signal_frame_bytes = signal_frame_bytes();
+  }
   image_.header().boot(&parameters);
 
   // As fork(2), but with the descriptor table shared: what any process of the machine opens, all can use.

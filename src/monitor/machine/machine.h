@@ -14,6 +14,7 @@ namespace umk::monitor {
 struct MachineOptions {
   uint64_t memory_bytes = 0;
   unsigned cpus = 1;
+  /// What find_shield_obstacle() found nothing against.
   bool shield = false;
   bool quiet = false;
   bool ends_with_init = false;

@@ -11,7 +11,7 @@
 #include <stdexcept>
 
 #include "core/kernel/task/power_action.h"
-#include "monitor/machine/host_facts.h"
+#include "monitor/machine/host_shield.h"
 #include "monitor/machine/root_archive.h"
 
 namespace umk::monitor {
@@ -121,13 +121,21 @@ init::StartRequest Session::make_request(Texts& texts) {
   }
   texts.environment_views = views_of(texts.environment);
   request.environment = texts.environment_views;
-  if (configuration_.shield != Configuration::Shield::Off) {
-    const char* obstacle = shield_obstacle();
-    texts.shield_state = *obstacle ? fmt::format("off, since {}: guest programs are not walled off from the kernel in their process", obstacle)
-                                   : "off: it is not complete in this version; guest programs are not walled off from the kernel in their process";
-    request.shield_state = texts.shield_state;
-  }
+  request.shield_state = shield_state_;
   return request;
+}
+
+bool Session::raise_shield() {
+  if (configuration_.shield == Configuration::Shield::Off) return false;
+  const std::string obstacle = find_shield_obstacle();
+  if (obstacle.empty()) {
+    shield_state_ = "on, not complete: guest code is not searched for instructions that open the kernel's memory; no seccomp filter and no Landlock stand behind it";
+    return true;
+  }
+  if (configuration_.shield == Configuration::Shield::On)
+    throw std::runtime_error(fmt::format("umk: shield=on is not possible: {}. shield=auto runs without the shield here", obstacle));
+  shield_state_ = fmt::format("off, since {}: guest programs are not walled off from the kernel in their process", obstacle);
+  return false;
 }
 
 void Session::start_kernel_threads() {
@@ -198,6 +206,7 @@ int Session::run() {
   options.cpus = configuration_.cpus ? configuration_.cpus : static_cast<unsigned>(sysconf(_SC_NPROCESSORS_ONLN));
   options.quiet = configuration_.quiet;
   options.ends_with_init = is_run();
+  options.shield = raise_shield();
   options.command_line = configuration_.kernel_command_line;
   machine_ = std::make_unique<Machine>(options);
 

@@ -32,10 +32,11 @@ class Session {
     std::vector<std::byte> archive;
     std::vector<std::string> environment;
     std::vector<std::string_view> argument_views, environment_views;
-    std::string shield_state;
   };
 
   bool is_run() const { return configuration_.action == Configuration::Action::Run; }
+  /// Whether the machine gets a shield, with the line about it for the log. Throws std::runtime_error when one was asked for and cannot be had.
+  bool raise_shield();
   void choose_streams();
   bool error_is_output() const;
   void open_terminal();
@@ -54,6 +55,7 @@ class Session {
   std::unique_ptr<MemorySampler> sampler_;
   std::unique_ptr<ConsolePump> pump_;
   init::StartOutcome started_;
+  std::string shield_state_;
   bool stream_is_pipe_[3] = {};
   int console_input_ = -1, console_output_ = -1;
 

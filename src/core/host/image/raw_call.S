@@ -32,4 +32,28 @@ umk_host_call_instruction:
         popq    %rbp
         ret
         .size   umk_raw_call, . - umk_raw_call
+
+        // int64_t umk_compat_call(number, a): a call by the 32-bit interface, for what the other does not have. Pointers lie below 4 GiB.
+        .globl  umk_compat_call
+        .hidden umk_compat_call
+        .type   umk_compat_call, @function
+umk_compat_call:
+        pushq   %rbp
+        movq    %rsp, %rbp
+        pushq   %rbx
+        pushq   %r12
+        movq    %rsp, %r12
+        andq    $-65536, %r12
+        movq    8(%r12), %r12
+        movl    %edi, %eax
+        movl    %esi, %ebx
+        movb    $0, (%r12)
+        int     $0x80
+        movb    $1, (%r12)
+        cltq
+        popq    %r12
+        popq    %rbx
+        popq    %rbp
+        ret
+        .size   umk_compat_call, . - umk_compat_call
         .section .note.GNU-stack, "", @progbits

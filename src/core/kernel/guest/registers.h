@@ -21,7 +21,8 @@ struct Registers {
 static_assert(sizeof(Registers) == 21 * 8);
 
 /// Why a guest entered the kernel.
-enum class TrapKind : uint8_t { SystemCall, Fault, Kick };
+/// Violation: the guest jumped into the kernel where it has no business, and was stopped by the shield.
+enum class TrapKind : uint8_t { SystemCall, Fault, Kick, Violation };
 
 struct Trap {
   TrapKind kind;

@@ -11,7 +11,8 @@ namespace umk::layout {
 inline constexpr uint64_t kUserStart = 0x10000;             // vm.mmap_min_addr's usual value
 inline constexpr uint64_t kUserEnd = 0x7dff'8010'0000;      // first address that is not the guest's
 
-inline constexpr uint64_t kVesselPage = kUserEnd;           // private: who am I (4 KiB)
+inline constexpr uint64_t kVesselPage = kUserEnd;           // private, closed to guests: who is who in this process
+inline constexpr uint64_t kVesselPageBytes = 0x5000;        // a line pointer a thread, and one
 inline constexpr uint64_t kSlots = kUserEnd + 0x10000;      // private, guest-writable: register save areas
 inline constexpr uint64_t kSlotsBytes = 0x80000;            // 2048 threads of 256 bytes
 inline constexpr uint64_t kHostVdso = kUserEnd + 0xa0000;   // the host's vvar and vdso, moved here

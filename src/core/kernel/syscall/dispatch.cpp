@@ -1,5 +1,6 @@
 #include "core/kernel/syscall/dispatch.h"
 
+#include "core/base/log.h"
 #include "core/kernel/mm/address_space.h"
 #include "core/kernel/task/kernel.h"
 #include "core/kernel/task/signal_delivery.h"
@@ -27,6 +28,12 @@ void resolve_fault(Task& task, const Trap& trap) {
   deliver_fault(task, trap, is_mapped, code == EIO || code == ENOMEM);
 }
 
+/// The guest tried to get past the shield: whatever it was up to, its process ends.
+void end_intruder(Task& task, const Trap& trap) {
+  log(LogLevel::Error, "shield: killed process {} ({}), which jumped into the kernel at {:x}", task.process().pid(), task.name, trap.address);
+  (void)send_signal(task.process(), SignalInfo::from_kernel(signals::kKill));
+}
+
 }  // namespace
 
 bool on_trap(Task& task, Registers& registers, const Trap& trap) {
@@ -51,6 +58,8 @@ bool on_trap(Task& task, Registers& registers, const Trap& trap) {
     }
   } else if (trap.kind == TrapKind::Fault) {
     resolve_fault(task, trap);
+  } else if (trap.kind == TrapKind::Violation) {
+    end_intruder(task, trap);
   }
   if (task.stack().interrupts.load(std::memory_order_relaxed) != 0) [[unlikely]] {
     handle_pending_work(task, registers);
