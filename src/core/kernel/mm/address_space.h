@@ -51,6 +51,22 @@ inline constexpr size_t kMaximumAreas = 65530;
 /// Below a stack that grows, this much stays free: stack_guard_gap.
 inline constexpr uint64_t kStackGuardGap = 256 * kPageSize;
 
+/// Pages that a fault wants and that are not there, or not to be written yet; the fault fetches them without locks and starts again.
+struct AbsentPages {
+  PageSource* source = nullptr;  // with a mapping reference
+  uint64_t page = 0, first = 0, count = 0;
+  bool for_write = false;
+  bool was_fetched = false;      // once already in this fault: what is still absent cannot be had
+
+  AbsentPages() = default;
+  ~AbsentPages() {
+    if (source) source->drop_mapping_reference();
+  }
+  AbsentPages(const AbsentPages&) = delete;
+  AbsentPages& operator=(const AbsentPages&) = delete;
+  Result<void> fetch();
+};
+
 class AddressSpace : public RefCounted {
  public:
   static Result<RefPtr<AddressSpace>> create(guest::Engine& engine, CacheWindow& window);
@@ -230,7 +246,18 @@ class AddressSpace : public RefCounted {
 
   // fault.cpp
   Result<void> grow_stack_locked(Area& area, uint64_t address, uint64_t stack_limit) REQUIRES(mutex_);
+  Result<void> handle_fault_once(uint64_t address, uint64_t error_code, bool* is_mapped, uint64_t stack_limit, AbsentPages& absent);
   Result<void> fault_in_locked(Area& area, uint64_t address, uint64_t error_code) REQUIRES(mutex_);
+
+  // backed_mapping.cpp: pages of files with storage behind them
+  /// What the host shall allow now for [start, end) of an area, which lies in one chunk.
+  int backed_protection(const Area& area, uint64_t start, uint64_t end) const;
+  Result<void> fault_in_backed_locked(Area& area, uint64_t address, uint64_t error_code, AbsentPages& absent) REQUIRES(mutex_);
+  Result<void> reprotect_backed_locked(Area& area, uint64_t limit) REQUIRES(mutex_);
+  /// Reads what is absent of an area whose pages are about to be copied as a whole.
+  Result<void> fill_locked(const Area& area, uint64_t end) REQUIRES(mutex_);
+  /// Touches [start, end), if it is a mapping of such a file, as the guest would; the locks are not held.
+  Result<void> touch_backed(uint64_t start, uint64_t end, bool for_write);
 
   guest::Engine& engine_;
   CacheWindow& window_;

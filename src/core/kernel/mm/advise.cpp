@@ -41,7 +41,7 @@ Result<void> AddressSpace::advise(uint64_t start, uint64_t length, int advice) {
   uint64_t done = start;
   while (done < end) {
     RefPtr<MappableFile> hole_in;
-    uint64_t hole_offset = 0, hole_length = 0;
+    uint64_t hole_offset = 0, hole_length = 0, touch_from = 0;
     {
       DeadAreas dead;
       MutexLock lock(mutex_);
@@ -58,6 +58,11 @@ Result<void> AddressSpace::advise(uint64_t start, uint64_t length, int advice) {
         TRY(isolate_locked(done, stop));
         TRY(advise_area_locked(*find_locked(done), done, stop, advice));
         merge_around_locked(done, stop, dead);
+      } else if ((advice == kPopulateRead || advice == kPopulateWrite) && next->backing == Area::Backing::Cache && next->source->cached()) {
+        if (!(next->protection & (advice == kPopulateWrite ? guest::kProtWrite : guest::kProtRead))) return error(EINVAL);
+        touch_from = done;
+      } else if (advice == kWillNeed && next->backing == Area::Backing::Cache && next->source->cached()) {
+        touch_from = done;
       } else if (advice == kRemove) {
         const Area& area = *next;
         if (area.flags & map_flags::kLocked) return error(EINVAL);
@@ -75,6 +80,8 @@ Result<void> AddressSpace::advise(uint64_t start, uint64_t length, int advice) {
       }
       done = stop;
     }
+    if (touch_from)
+      if (Result<void> touched = touch_backed(touch_from, done, advice == kPopulateWrite); !touched.ok() && advice != kWillNeed) return touched;
     // The file's own locks come before the address space's.
     if (hole_in) TRY(hole_in->punch_hole(hole_offset, hole_length));
   }

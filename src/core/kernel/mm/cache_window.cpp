@@ -108,6 +108,16 @@ Result<void> CacheWindow::charge(uint64_t pages) {
   return error(ENOMEM);
 }
 
+Result<void> CacheWindow::charge_with_reclaim(uint64_t pages) {
+  if (Result<void> charged = charge(pages); charged.ok() || !make_room(pages)) return charged;
+  return charge(pages);
+}
+
+bool CacheWindow::make_room(uint64_t pages) {
+  MemoryReclaimer* const reclaimer = reclaimer_.load(std::memory_order_acquire);
+  return reclaimer && reclaimer->reclaim(pages) != 0;
+}
+
 void CacheWindow::drain_pool() {
   for (;;) {
     Chunk chunk;

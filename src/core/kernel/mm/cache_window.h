@@ -51,6 +51,16 @@ constexpr void for_each_run(PageMask pages, Body&& body) {
   }
 }
 
+/// Who can make room in the machine's memory by dropping what can be had again: the page cache of files (page_cache.h).
+class MemoryReclaimer {
+ public:
+  /// Gives back about `pages` pages; returns how many. Takes locks from LockRank::PageCache on.
+  virtual uint64_t reclaim(uint64_t pages) = 0;
+
+ protected:
+  ~MemoryReclaimer() = default;
+};
+
 class CacheWindow {
  public:
   struct Chunk {
@@ -76,6 +86,11 @@ class CacheWindow {
 
   /// Takes `pages` pages from the machine's memory, after emptying the pool if need be; ENOMEM.
   Result<void> charge(uint64_t pages);
+  /// The same, after reclaim if need be. With no lock held that reclaim takes.
+  Result<void> charge_with_reclaim(uint64_t pages);
+  /// Makes room; false when there was none to be made.
+  bool make_room(uint64_t pages);
+  void set_reclaimer(MemoryReclaimer* reclaimer) { reclaimer_.store(reclaimer, std::memory_order_release); }
   void uncharge(uint64_t pages) { account_.uncharge(MemoryAccount::Use::PageCache, pages * kPageSize); }
 
   std::byte* address(ChunkNumber chunk) const { return base_ + offset(chunk); }
@@ -118,6 +133,7 @@ class CacheWindow {
   const uint32_t chunk_count_;
   const int fd_;
   MemoryAccount& account_;
+  std::atomic<MemoryReclaimer*> reclaimer_{nullptr};
 
   Mutex mutex_{LockRank::Memory};
   Vector<std::unique_ptr<Group>> groups_ GUARDED_BY(mutex_);  // null: all free

@@ -62,6 +62,8 @@ Result<void> CachedFile::punch(uint64_t offset, uint64_t length) {
     Result<void> tail = zero_part(page_down(end), end % kPageSize);
     if (outcome.ok()) outcome = std::move(tail);
   }
+  // Guests that map these pages have to ask before they write into the hole.
+  if (written_by_mappings_.load(std::memory_order_relaxed)) revoke_writes(page_up(offset) >> kPageShift, end >> kPageShift);
   drop(page_up(offset) >> kPageShift, end >> kPageShift, Mapped::Emptied);
   return outcome;
 }
@@ -75,7 +77,7 @@ void CachedFile::drop(uint64_t first_page, uint64_t end_page, Mapped mapped) {
   if (first_page >= end_page) return;
   uint64_t last = 0;
   for (uint64_t from = first_page / kPagesInChunk;; from = last + 1) {
-    PageMask unwritten, reserved = 0;
+    PageMask unwritten;
     {
       MutexLock lock(store_.mutex_);
       const std::optional<uint64_t> index = store_.tree_.next_used(from);
@@ -90,21 +92,19 @@ void CachedFile::drop(uint64_t first_page, uint64_t end_page, Mapped mapped) {
       const State state = load_state(*index);
       PageMask gone = pages;
       if (mapped == Mapped::Emptied && (store_.pins_.load() & PageStore::kMappingPins) && (state_of(*index)->load() & State::kMapped)) {
-        // Guests go on seeing these pages: they become zeroes where they are. What a guest may write stays dirty.
+        // Guests go on seeing these pages: they become zeroes where they are. What one may still write, as it could not be reached, stays dirty.
         const Entry entry = store_.load(*index);
         cache_.window().punch(entry.chunk, static_cast<PageMask>(entry.present & pages));
-        reserved = static_cast<PageMask>(state.writable & pages);
+        unwritten = static_cast<PageMask>(state.dirty & pages & ~state.writable);
         gone = 0;
       } else {
         state_of(*index)->fetch_and(~(uint64_t{pages} << State::kWritableShift));
+        unwritten = static_cast<PageMask>(state.dirty & pages);
       }
-      unwritten = static_cast<PageMask>(state.dirty & pages & ~reserved);
       forget_dirty_locked(*index, unwritten);
       if (gone) set_absent_locked(*index, gone);
     }
-    release(last, static_cast<PageMask>(unwritten | reserved));
-    // Without room on the medium for what a guest writes into its hole, the write-back will say so.
-    for_each_run(reserved, [&](unsigned first, unsigned count) { (void)backing_.reserve(last * kPagesInChunk + first, count); });
+    release(last, unwritten);
   }
 }
 

@@ -124,28 +124,17 @@ bool CachedFile::is_present(uint64_t page) const { return (store_.load(page / kP
 
 // --- reading
 
+// The store is pinned for each copy and not while pages are brought in: what this reader has read may have to make room.
 Result<size_t> CachedFile::read(uint64_t offset, UserOutBuffer& buffer) {
-  PageStore::Pin pin(store_);
   size_t total = 0;
   while (buffer.remaining() > 0) {
-    const uint64_t chunk_index = offset >> kChunkShift;
-    const uint64_t within = offset % kChunkBytes;
-    Slot* const slot = store_.tree_.find(chunk_index);
-    const Entry entry = Entry::unpack(slot ? slot->load(std::memory_order_seq_cst) : 0);
-    const unsigned page = static_cast<unsigned>(within >> kPageShift);
-    const unsigned present = static_cast<unsigned>(std::countr_one(static_cast<PageMask>(entry.present >> page)));
-    Result<size_t> copied = size_t{0};
-    uint64_t bytes = present * kPageSize - within % kPageSize;
-    if (present == 0) {
+    uint64_t bytes = 0;
+    Result<size_t> copied = read_present(offset, buffer, &bytes);
+    if (copied.ok() && bytes == 0) {
       const uint64_t last = (offset + buffer.remaining() - 1) >> kPageShift;
       const Result<void> read = read_missing(offset >> kPageShift, last - (offset >> kPageShift) + 1);
       if (read.ok()) continue;
       copied = read.failure();
-    } else {
-      if (bytes > buffer.remaining()) bytes = buffer.remaining();
-      Slot* const state = store_.tree_.second(chunk_index, slot);
-      if (!(state->load(std::memory_order_relaxed) & State::kReferenced)) state->fetch_or(State::kReferenced, std::memory_order_relaxed);
-      copied = buffer.put(std::span(cache_.window().address(entry.chunk) + within, bytes));
     }
     if (!copied.ok()) {
       if (total == 0) return copied.failure();
@@ -156,6 +145,22 @@ Result<size_t> CachedFile::read(uint64_t offset, UserOutBuffer& buffer) {
     if (copied.value() < bytes) break;
   }
   return total;
+}
+
+// Copies from the pages of one chunk that are present at `offset`; `bytes` is what there was to copy.
+Result<size_t> CachedFile::read_present(uint64_t offset, UserOutBuffer& buffer, uint64_t* bytes) {
+  PageStore::Pin pin(store_);
+  const uint64_t chunk_index = offset >> kChunkShift;
+  const uint64_t within = offset % kChunkBytes;
+  Slot* const slot = store_.tree_.find(chunk_index);
+  const Entry entry = Entry::unpack(slot ? slot->load(std::memory_order_seq_cst) : 0);
+  const unsigned present = static_cast<unsigned>(std::countr_one(static_cast<PageMask>(entry.present >> (within >> kPageShift))));
+  if (present == 0) return size_t{0};
+  *bytes = present * kPageSize - within % kPageSize;
+  if (*bytes > buffer.remaining()) *bytes = buffer.remaining();
+  Slot* const state = store_.tree_.second(chunk_index, slot);
+  if (!(state->load(std::memory_order_relaxed) & State::kReferenced)) state->fetch_or(State::kReferenced, std::memory_order_relaxed);
+  return buffer.put(std::span(cache_.window().address(entry.chunk) + within, *bytes));
 }
 
 // --- bringing pages in
@@ -190,7 +195,6 @@ void CachedFile::allow_fills() {
 }
 
 Result<void> CachedFile::fill_run(uint64_t first, uint64_t count, Gate gate) {
-  PageStore::Pin pin(store_);
   // What lies behind the end of the file is zeroes; only what was asked for is brought in from there.
   const uint64_t end = size_pages();
   if (count > kMaximumRun) count = kMaximumRun;
@@ -199,6 +203,7 @@ Result<void> CachedFile::fill_run(uint64_t first, uint64_t count, Gate gate) {
   PageBudget budget(cache_);
   if (!budget.charge(count).ok()) TRY(budget.charge(count = 1));
 
+  PageStore::Pin pin(store_);
   Run run;
   run.first = first;
   {

@@ -61,7 +61,7 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   /// EIO, ENOMEM when nothing was written; else the bytes before that.
   Result<size_t> write(uint64_t offset, UserInBuffer& buffer);
   /// O_DIRECT: past the cache, coherent with it. Offset, memory and length are multiples of 512 (EINVAL); as read() and write() else. What is not whole
-  /// pages goes through the cache and is written out.
+  /// pages within the file is written through the cache: the owner sets the size and then calls sync() for the range.
   Result<size_t> read_direct(uint64_t offset, UserOutBuffer& buffer);
   Result<size_t> write_direct(uint64_t offset, UserInBuffer& buffer);
 
@@ -102,6 +102,8 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   // --- what is in the cache
   /// Brings pages in, as far as they are in the file: mappings, readahead(2). EIO, ENOMEM when the first page could not be had.
   Result<void> fill(uint64_t first_page, uint64_t count);
+  /// For a page fault: brings in [first, first + count) and perhaps what follows; success when `page` of it was present.
+  Result<void> fill_around(uint64_t page, uint64_t first, uint64_t count);
   void advise(uint64_t offset, uint64_t length, Advice advice);
   /// Drops clean pages that no guest maps. Returns how many.
   uint64_t invalidate(uint64_t first_page, uint64_t count);
@@ -112,11 +114,14 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   FileBacking& backing() const { return backing_; }
 
   // --- mappings
-  /// A guest is about to write to pages through a shared mapping: reserves and marks them. Present pages only; the store is pinned. Called with no
+  /// A guest is about to write to pages through a shared mapping: reserves and marks them. Present pages only. Called with no
   /// lock held. ENOSPC and the like; EAGAIN when the pages are not present any more.
   Result<void> make_writable(uint64_t first_page, uint64_t count);
   /// For who opens them to a guest, with its address space locked: whether they still are what make_writable() made them.
   bool are_writable(uint64_t first_page, uint64_t count) const;
+  /// Pages of one chunk that are present / that make_writable() made writable.
+  PageMask present_pages(uint64_t chunk_index) const { return store_.load(chunk_index).present; }
+  PageMask writable_pages(uint64_t chunk_index) const { return load_state(chunk_index).writable; }
 
  private:
   friend class PageCache;
@@ -147,6 +152,7 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   };
 
   // cached_file.cpp
+  Result<size_t> read_present(uint64_t offset, UserOutBuffer& buffer, uint64_t* bytes);
   Slot* state_of(uint64_t chunk_index) const {
     Slot* slot = store_.tree_.find(chunk_index);
     return slot ? store_.tree_.second(chunk_index, slot) : nullptr;
@@ -184,7 +190,7 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   Result<size_t> write_present(uint64_t offset, size_t bytes, UserInBuffer& buffer);
   /// Whole pages that are not in the cache; 0 when that could not be done and they are present now.
   Result<size_t> write_absent(uint64_t offset, size_t bytes, UserInBuffer& buffer);
-  Result<size_t> write_some(uint64_t offset, UserInBuffer& buffer);
+  Result<size_t> write_some(uint64_t offset, size_t most, UserInBuffer& buffer);
   Result<void> write_past_cache(uint64_t first_page, PageMemory memory);
 
   // cached_drop.cpp
@@ -205,6 +211,7 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   void write_dirty(uint64_t offset, uint64_t end, WriteReason reason);
   /// Takes write access to the pages away from all who map them; false when somebody could not be reached and may go on writing.
   bool revoke_writes(const Run& run);
+  void revoke_writes(uint64_t first_page, uint64_t end_page);
 
   // read_ahead.cpp
   Result<void> read_missing(uint64_t page, uint64_t wanted);

@@ -32,10 +32,11 @@ Result<void> CachedFile::reserve_clean(uint64_t chunk_index, PageMask pages) {
 }
 
 Result<size_t> CachedFile::write(uint64_t offset, UserInBuffer& buffer) {
-  PageStore::Pin pin(store_);
   size_t total = 0;
   while (buffer.remaining() > 0) {
-    const Result<size_t> written = write_some(offset, buffer);
+    Result<size_t> written = write_some(offset, kChunkBytes, buffer);
+    // Where there is no room for all of it there may be some for its first page.
+    if (!written.ok() && (written.code() == ENOSPC || written.code() == EDQUOT || written.code() == ENOMEM)) written = write_some(offset, kPageSize - offset % kPageSize, buffer);
     if (!written.ok()) {
       if (total == 0) return written.failure();
       break;
@@ -47,10 +48,11 @@ Result<size_t> CachedFile::write(uint64_t offset, UserInBuffer& buffer) {
 }
 
 // Writes what is of one kind at `offset`: pages that are present, or absent in one of three ways. 0 when pages were brought in instead.
-Result<size_t> CachedFile::write_some(uint64_t offset, UserInBuffer& buffer) {
+Result<size_t> CachedFile::write_some(uint64_t offset, size_t most, UserInBuffer& buffer) {
   const uint64_t chunk_index = offset >> kChunkShift;
   const uint64_t within = offset % kChunkBytes;
-  const size_t bytes = kChunkBytes - within < buffer.remaining() ? kChunkBytes - within : buffer.remaining();
+  size_t bytes = kChunkBytes - within < buffer.remaining() ? kChunkBytes - within : buffer.remaining();
+  if (bytes > most) bytes = most;
   const unsigned page = static_cast<unsigned>(within >> kPageShift);
   const unsigned touched = static_cast<unsigned>(((within + bytes - 1) >> kPageShift) - page + 1);
   const PageMask ahead = static_cast<PageMask>(store_.load(chunk_index).present >> page);
@@ -83,14 +85,20 @@ Result<size_t> CachedFile::write_some(uint64_t offset, UserInBuffer& buffer) {
   unsigned whole = static_cast<unsigned>(bytes >> kPageShift);
   if (whole > absent) whole = absent;
   if (first + whole > size_pages()) whole = static_cast<unsigned>(size_pages() - first);
-  return write_absent(offset, whole * kPageSize, buffer);
+  Result<size_t> written = write_absent(offset, whole * kPageSize, buffer);
+  // Through the old contents then.
+  if (written.ok() && written.value() == 0) TRY(fill_run(first, whole));
+  return written;
 }
 
+// Writers exclude each other and truncation, so what is present stays so unless it is clean and reclaim takes it: 0 then.
 Result<size_t> CachedFile::write_present(uint64_t offset, size_t bytes, UserInBuffer& buffer) {
+  PageStore::Pin pin(store_);
   const uint64_t chunk_index = offset >> kChunkShift;
   const uint64_t within = offset % kChunkBytes;
   const unsigned page = static_cast<unsigned>(within >> kPageShift);
   const PageMask pages = page_mask(page, static_cast<unsigned>(((within + bytes - 1) >> kPageShift) - page + 1));
+  if ((store_.load(chunk_index).present & pages) != pages) return size_t{0};
   TRY(reserve_clean(chunk_index, pages));
   // Before, so that reclaim leaves the pages alone; and after, as they may have been written out in between.
   mark_dirty(chunk_index, pages);
@@ -148,6 +156,7 @@ Result<size_t> CachedFile::write_absent(uint64_t offset, size_t bytes, UserInBuf
   PageBudget budget(cache_);
   TRY(budget.charge(count));
   TRY(reserve_clean(chunk_index, pages));
+  PageStore::Pin pin(store_);
   std::byte* memory = nullptr;
   uint64_t generation = 0;
   Result<void> outcome;
@@ -188,10 +197,8 @@ Result<size_t> CachedFile::write_absent(uint64_t offset, size_t bytes, UserInBuf
     }
     buffer = again;
   }
-  // Through the old contents then.
   release(chunk_index, static_cast<PageMask>(pages & ~load_state(chunk_index).dirty));
   TRY(std::move(outcome));
-  TRY(fill_run(offset >> kPageShift, count));
   return size_t{0};
 }
 

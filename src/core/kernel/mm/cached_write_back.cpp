@@ -188,4 +188,22 @@ bool CachedFile::revoke_writes(const Run& run) {
   return false;
 }
 
+void CachedFile::revoke_writes(uint64_t first_page, uint64_t end_page) {
+  Run run;
+  for (uint64_t from = first_page / kPagesInChunk;;) {
+    {
+      MutexLock lock(store_.mutex_);
+      std::optional<uint64_t> index = store_.tree_.next_used(from);
+      while (index && *index * kPagesInChunk < end_page && load_state(*index).writable == 0) index = store_.tree_.next_used(*index + 1);
+      if (!index || *index * kPagesInChunk >= end_page) return;
+      from = *index + 1;
+      run = Run{};
+      run.first = *index * kPagesInChunk;
+      run.count = kPagesInChunk;
+      run.note_writable(*index, load_state(*index).writable);
+    }
+    (void)revoke_writes(run);
+  }
+}
+
 }  // namespace umk::mm

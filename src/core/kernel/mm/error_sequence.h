@@ -30,6 +30,12 @@ class ErrorSequence {
     const uint32_t now = value_.load(std::memory_order_acquire);
     return (now & kSeen) ? now : 0;
   }
+  /// Whether something has happened since, without taking it from who asks next.
+  Result<void> check(const std::atomic<Position>& since) const {
+    const uint32_t now = value_.load(std::memory_order_acquire);
+    if ((now | kSeen) == (since.load(std::memory_order_acquire) | kSeen) || (now & kErrorMask) == 0) return {};
+    return error(static_cast<int>(now & kErrorMask));
+  }
   /// What has happened since `since`, which is moved on: an error is returned once for each position.
   Result<void> check_and_advance(std::atomic<Position>& since) {
     uint32_t now = value_.load(std::memory_order_acquire);

@@ -25,7 +25,10 @@ class TasklessEngine : public guest::Engine {
   Result<void> start_in_new_vessel(Task&, void (*)(Task&)) override { return error(ENOSYS); }
   void enter_empty_address_space(Task&) override {}
   [[noreturn]] void exit_current(Task&, void (*)(Task&)) override { panic("no tasks"); }
+  /// Set to false: other address spaces cannot be reached.
+  bool reaches_others = true;
   Result<void> run_in(AddressSpace&, void (*work)(void*), void* argument) override {
+    if (!reaches_others) return error(ESRCH);
     work(argument);
     return {};
   }

@@ -15,9 +15,20 @@ constexpr uint64_t kStackStep = 32 * kPageSize;
 
 }  // namespace
 
+// What is not in memory is fetched with no lock held, and then the fault is looked at anew: the mapping may be another one by then.
 Result<void> AddressSpace::handle_fault(uint64_t address, uint64_t error_code, bool* is_mapped, uint64_t stack_limit) {
   *is_mapped = false;
   if (address >= layout::kUserEnd) return error(EFAULT);
+  for (bool is_second_look = false;; is_second_look = true) {
+    AbsentPages absent;
+    absent.was_fetched = is_second_look;
+    const Result<void> outcome = handle_fault_once(address, error_code, is_mapped, stack_limit, absent);
+    if (!absent.source) return outcome;
+    TRY(absent.fetch());
+  }
+}
+
+Result<void> AddressSpace::handle_fault_once(uint64_t address, uint64_t error_code, bool* is_mapped, uint64_t stack_limit, AbsentPages& absent) {
   DeadAreas dead;
   MutexLock lock(mutex_);
   Area* area = find_locked(address);
@@ -41,6 +52,7 @@ Result<void> AddressSpace::handle_fault(uint64_t address, uint64_t error_code, b
     return error(EFAULT);
   }
   if (error_code & kHostBusError) return error(EIO);
+  if (area->backing == Area::Backing::Cache && area->source->cached()) return fault_in_backed_locked(*area, address, error_code, absent);
   return fault_in_locked(*area, address, error_code);
 }
 

@@ -75,7 +75,9 @@ Result<void> AddressSpace::establish_cache_locked(Area& area, uint64_t start, ui
     const uint64_t bytes = kChunkBytes - within < limit - address ? kChunkBytes - within : limit - address;
     const PageStore::MappedChunk chunk = TRY(store.map_chunk(offset));
     int here = protection;
-    if (area.is_shared() && (protection & kProtWrite)) {
+    if (area.source->cached()) {
+      here = backed_protection(area, address, address + bytes);
+    } else if (area.is_shared() && (protection & kProtWrite)) {
       // A write to a page that the store does not know of would be lost to it.
       const unsigned first = static_cast<unsigned>(within >> kPageShift), last = static_cast<unsigned>((within + bytes - 1) >> kPageShift);
       const PageMask needed = static_cast<PageMask>(((2u << last) - 1) & ~((1u << first) - 1));
@@ -110,14 +112,16 @@ Result<void> AddressSpace::seal_locked(Area& area) {
   struct Unpin {
     PageStore* store;
     ~Unpin() {
-      if (store) store->unpin_mapping();
+      if (store) store->unpin_mapping(), store->unpin();
     }
   } unpin{store};
+  if (store) store->pin();
   if (store && !is_mapped_as_data) store->pin_mapping();
   if (area.backing == Area::Backing::Text) text_went_ = true;
   area.backing = Area::Backing::Sealed;
   area.text = nullptr;
   if (limit > area.start) {
+    if (store) TRY(fill_locked(area, limit));
     if (is_mapped_as_data) {
       TRY(engine_.protect(area.start, limit - area.start, kProtRead | kProtWrite));
     } else if (file_backing == Area::Backing::HostFile) {
@@ -146,6 +150,7 @@ Result<void> AddressSpace::reprotect_locked(Area& area) {
   switch (area.backing) {
     case Area::Backing::Cache:
       if (area.is_shared()) return establish_cache_locked(area, area.start, area.end);
+      if (area.source->cached() && limit > area.start) return reprotect_backed_locked(area, limit);
       break;
     default: break;
   }

@@ -80,42 +80,48 @@ Result<uint64_t> AddressSpace::map_request(const MapRequest& wanted, const Memor
   for (;;) {
     if (distance != kUnknownDistance && text_length > 0) text = TRY(TextCopy::find_or_make(*request.source, window_, request.offset, text_length, distance));
 
-    DeadAreas dead;
-    MutexLock lock(mutex_);
-    const uint64_t start = TRY(choose_address_locked(request, length));
-    if (wants_text) {
-      const uint64_t file_end = page_up(request.source->mappable_bytes());
-      const uint64_t inside = request.offset >= file_end ? 0 : file_end - request.offset;
-      const uint64_t now_length = inside < length ? inside : length;
-      const uint64_t now_distance = text_distance_locked(*request.source, start, request.offset, now_length);
-      if (now_distance != distance || now_length != text_length) {
-        distance = now_distance;
-        text_length = now_length;
-        text = nullptr;
-        continue;
+    uint64_t start;
+    bool touches;
+    {
+      DeadAreas dead;
+      MutexLock lock(mutex_);
+      start = TRY(choose_address_locked(request, length));
+      if (wants_text) {
+        const uint64_t file_end = page_up(request.source->mappable_bytes());
+        const uint64_t inside = request.offset >= file_end ? 0 : file_end - request.offset;
+        const uint64_t now_length = inside < length ? inside : length;
+        const uint64_t now_distance = text_distance_locked(*request.source, start, request.offset, now_length);
+        if (now_distance != distance || now_length != text_length) {
+          distance = now_distance;
+          text_length = now_length;
+          text = nullptr;
+          continue;
+        }
       }
+      std::unique_ptr<Area> area = TRY(make_unique<Area>(*this, start, start + length));
+      area->protection = request.protection & 7;
+      area->flags = request.flags & (kTypeMask | kGrowsDown | kNoReserve | kLocked);
+      area->offset = request.source ? request.offset : 0;
+      area->file = request.file;
+      area->label = request.label;
+      area->maximum_protection = is_shared && !request.may_write ? 7 & ~kProtWrite : 7;
+      area->was_writable = request.source && (request.protection & kProtWrite);
+      if (lock_future_ && !(request.flags & kGrowsDown)) area->flags |= kLocked;
+      if (request.source) {
+        const bool is_host_file = request.source->source_kind() == PageSource::Kind::HostFile;
+        area->backing = text ? Area::Backing::Text : is_host_file ? Area::Backing::HostFile : Area::Backing::Cache;
+        if (!text && (request.protection & kProtExec) && !is_shared && !(wants_text && text_length == 0)) area->backing = Area::Backing::Sealed;
+        area->text = text;
+        area->attach(*request.source);
+      }
+      TRY(check_limits_locked(*area, limits));
+      const bool populate = (request.flags & (kPopulate | kNonBlock)) == kPopulate || (area->flags & kLocked);
+      TRY(place_locked(std::move(area), dead));
+      // What cannot be brought in now comes with its fault; mmap(2) does not fail for it.
+      touches = populate && request.source && request.source->cached();
+      if (populate && !touches && length <= window_.account().limit()) (void)engine_.advise(start, length, (request.protection & kProtWrite) && !is_shared ? 23 : 22);
     }
-    std::unique_ptr<Area> area = TRY(make_unique<Area>(*this, start, start + length));
-    area->protection = request.protection & 7;
-    area->flags = request.flags & (kTypeMask | kGrowsDown | kNoReserve | kLocked);
-    area->offset = request.source ? request.offset : 0;
-    area->file = request.file;
-    area->label = request.label;
-    area->maximum_protection = is_shared && !request.may_write ? 7 & ~kProtWrite : 7;
-    area->was_writable = request.source && (request.protection & kProtWrite);
-    if (lock_future_ && !(request.flags & kGrowsDown)) area->flags |= kLocked;
-    if (request.source) {
-      const bool is_host_file = request.source->source_kind() == PageSource::Kind::HostFile;
-      area->backing = text ? Area::Backing::Text : is_host_file ? Area::Backing::HostFile : Area::Backing::Cache;
-      if (!text && (request.protection & kProtExec) && !is_shared && !(wants_text && text_length == 0)) area->backing = Area::Backing::Sealed;
-      area->text = text;
-      area->attach(*request.source);
-    }
-    TRY(check_limits_locked(*area, limits));
-    const bool populate = (request.flags & (kPopulate | kNonBlock)) == kPopulate || (area->flags & kLocked);
-    TRY(place_locked(std::move(area), dead));
-    // What cannot be brought in now comes with its fault; mmap(2) does not fail for it.
-    if (populate && length <= window_.account().limit()) (void)engine_.advise(start, length, (request.protection & kProtWrite) && !is_shared ? 23 : 22);
+    if (touches) (void)touch_backed(start, start + length, is_shared && (request.protection & kProtWrite));
     return start;
   }
 }

@@ -8,6 +8,7 @@
 namespace umk::mm {
 
 class PageSource;
+class CachedFile;
 
 class MappableFile : public RefCounted {
  public:

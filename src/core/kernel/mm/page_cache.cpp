@@ -18,9 +18,10 @@ uint64_t now_ns() { return host::now_ns(host::Clock::Monotonic); }
 
 }  // namespace
 
-PageCache::PageCache(CacheWindow& window) : window_(window) {}
+PageCache::PageCache(CacheWindow& window) : window_(window) { window.set_reclaimer(this); }
 
 PageCache::~PageCache() {
+  window_.set_reclaimer(nullptr);
   MutexLock lock(mutex_);
   CHECK(files_.empty(), "files go before their cache");
 }

@@ -30,7 +30,7 @@ class WriteBackGroup {
   ErrorSequence errors;
 };
 
-class PageCache {
+class PageCache final : public MemoryReclaimer {
  public:
   /// /proc/sys/vm/dirty_*: times in hundredths of a second; bytes win over ratios unless 0.
   struct Settings {
@@ -57,7 +57,7 @@ class PageCache {
   /// Writes all dirty pages of a group's files and waits: syncfs(2), or with null of all: sync(2). Failures go to the files' errors() and the group's.
   void sync_group(const WriteBackGroup* group);
   /// Drops clean pages that no guest maps, those first that were not used lately; returns how many. Takes locks from LockRank::PageCache on.
-  uint64_t reclaim(uint64_t pages);
+  uint64_t reclaim(uint64_t pages) override;
   /// drop_caches: all clean pages that no guest maps.
   void drop_clean();
   /// How many pages make the write-back thread start, and how many stop writers: proc_sys_vm(5).

@@ -51,8 +51,13 @@ Result<PageStore::Entry> PageStore::ensure(uint64_t chunk_index, PageMask pages)
   const Entry entry = load(chunk_index);
   if ((pages & ~entry.present) == 0 && entry.chunk != 0) [[likely]]
     return entry;
-  MutexLock lock(mutex_);
-  return ensure_locked(chunk_index, pages);
+  const auto ensure = [&] {
+    MutexLock lock(mutex_);
+    return ensure_locked(chunk_index, pages);
+  };
+  Result<Entry> made = ensure();
+  if (!made.ok() && made.code() == ENOMEM && window_.make_room(kPagesInChunk)) made = ensure();
+  return made;
 }
 
 // --- reading and writing
@@ -157,7 +162,7 @@ Result<void> PageStore::allocate_run(uint64_t bytes) {
   if (chunks == 0) return {};
   if (chunks > UINT32_MAX) return error(ENOMEM);
   const uint64_t pages = page_up(bytes) >> kPageShift;
-  TRY(window_.charge(pages));
+  TRY(window_.charge_with_reclaim(pages));
   const Result<ChunkNumber> run = window_.allocate_run(static_cast<uint32_t>(chunks));
   if (!run.ok()) {
     window_.uncharge(pages);

@@ -36,6 +36,12 @@ Result<void> CachedFile::read_missing(uint64_t page, uint64_t wanted) {
   return fill_run(page, window);
 }
 
+Result<void> CachedFile::fill_around(uint64_t page, uint64_t first, uint64_t count) {
+  if (!is_present(first)) (void)read_missing(first, count);
+  (void)fill(first, count);
+  return is_present(page) ? Result<void>() : fill_run(page, 1);
+}
+
 void CachedFile::advise(uint64_t offset, uint64_t length, Advice advice) {
   const uint64_t size = backing_.mappable_bytes();
   const uint64_t end = length == 0 || length > UINT64_MAX - offset ? UINT64_MAX : offset + length;

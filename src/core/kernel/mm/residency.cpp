@@ -1,5 +1,6 @@
 // msync(2), mincore(2), mlock(2) and mlockall(2).
 #include "core/kernel/mm/address_space.h"
+#include "core/kernel/mm/cached_file.h"
 
 namespace umk::mm {
 
@@ -45,7 +46,13 @@ Result<void> AddressSpace::residency(uint64_t start, uint64_t length, uint64_t u
       if (!area || !area->is_visible()) return error(ENOMEM);
       stop = area->end < end ? area->end : end;
       if (stop - done > sizeof resident * kPageSize) stop = done + sizeof resident * kPageSize;
-      TRY(engine_.residency(done, stop - done, resident));
+      if (const CachedFile* file = area->backing == Area::Backing::Cache ? area->source->cached() : nullptr; file && area->is_shared()) {
+        // The host knows which pages have memory, which is more than those that hold the file's bytes.
+        for (uint64_t address = done; address < stop; address += kPageSize)
+          resident[(address - done) >> kPageShift] = file->is_present(area->source_offset(address) >> kPageShift);
+      } else {
+        TRY(engine_.residency(done, stop - done, resident));
+      }
     }
     const size_t pages = (stop - done) >> kPageShift;
     for (size_t i = 0; i < pages; ++i) resident[i] &= 1;  // the other bits are the host's own

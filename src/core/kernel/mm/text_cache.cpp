@@ -14,7 +14,7 @@ TextCopy::~TextCopy() {
 Result<void> TextCopy::fill(PageSource& source) {
   // The trampolines are charged as they are used up to the last page; they are sparse until then, so the text alone counts here.
   const uint64_t pages = length_ >> kPageShift;
-  TRY(window_.charge(pages));
+  TRY(window_.charge_with_reclaim(pages));
   charged_pages_ = pages;
   first_chunk_ = TRY(window_.allocate_run(static_cast<uint32_t>((whole_bytes() + kChunkBytes - 1) >> kChunkShift)));
   const std::span<std::byte> memory = text();

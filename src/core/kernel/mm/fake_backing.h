@@ -1,0 +1,197 @@
+// For hosted tests: a window on a memory file, and storage for cached files that fails and waits when it is told to.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "core/kernel/guest/fake_user_memory.h"
+#include "core/kernel/mm/page_cache.h"
+
+#if defined(__SANITIZE_THREAD__)
+extern "C" void AnnotateBenignRaceSized(const char* file, int line, const volatile void* memory, size_t size, const char* description);
+#endif
+
+namespace umk::mm::fake {
+
+struct Window {
+  static constexpr uint64_t kBytes = uint64_t{1} << 30;
+
+  explicit Window(uint64_t limit = 0) : account(limit) {
+    fd = memfd_create("cache", 0);
+    EXPECT_EQ(ftruncate(fd, kBytes), 0);
+    base = static_cast<std::byte*>(mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0));
+    window = std::make_unique<CacheWindow>(base, kBytes, fd, account);
+#if defined(__SANITIZE_THREAD__)
+    // File data may be read and written at once: read(2) promises no order. The tree that finds it must not race.
+    AnnotateBenignRaceSized(__FILE__, __LINE__, base, kBytes, "file data");
+#endif
+  }
+  ~Window() {
+    window.reset();
+    EXPECT_EQ(account.charged(), 0u);
+    EXPECT_EQ(host_pages(), 0u);
+    munmap(base, kBytes);
+    close(fd);
+  }
+  uint64_t host_pages() const {
+    struct stat status;
+    fstat(fd, &status);
+    return static_cast<uint64_t>(status.st_blocks) / 8;
+  }
+
+  int fd;
+  std::byte* base;
+  MemoryAccount account;
+  std::unique_ptr<CacheWindow> window;
+};
+
+/// A file whose storage is a string of pages; absent pages are holes.
+class Backing final : public FileBacking {
+ public:
+  Backing(PageCache& cache, WriteBackGroup& group) : file_(cache, group, *this) {}
+  ~Backing() {
+    while (references != 0) std::this_thread::yield();
+    file_.discard();
+  }
+
+  Result<void> read_pages(uint64_t first_page, std::span<const PageMemory> pieces) override {
+    if (before_read) before_read(first_page);
+    std::lock_guard lock(mutex_);
+    ++reads;
+    uint64_t page = first_page;
+    for (const PageMemory piece : pieces)
+      for (size_t at = 0; at < piece.size(); at += kPageSize, ++page) {
+        if (failing.contains(page)) return error(EIO);
+        ++pages_read;
+        const auto found = storage.find(page);
+        if (found == storage.end() || page >= (page_up(size) >> kPageShift)) {
+          memset(piece.data() + at, 0, kPageSize);
+        } else {
+          memcpy(piece.data() + at, found->second.data(), kPageSize);
+        }
+      }
+    return {};
+  }
+  Result<void> write_pages(uint64_t first_page, std::span<const PageMemory> pieces, WriteReason) override {
+    if (before_write) before_write(first_page);
+    std::lock_guard lock(mutex_);
+    ++writes;
+    if (write_error) return error(write_error);
+    uint64_t page = first_page;
+    for (const PageMemory piece : pieces)
+      for (size_t at = 0; at < piece.size(); at += kPageSize, ++page) {
+        EXPECT_TRUE(reserved.contains(page) || storage.contains(page)) << "page " << page << " was not reserved";
+        reserved.erase(page);
+        storage[page].assign(reinterpret_cast<const char*>(piece.data()) + at, kPageSize);
+        ++pages_written;
+      }
+    return {};
+  }
+  Result<void> reserve(uint64_t first_page, uint64_t count) override {
+    std::lock_guard lock(mutex_);
+    std::set<uint64_t> added;
+    for (uint64_t page = first_page; page < first_page + count; ++page)
+      if (!storage.contains(page) && !reserved.contains(page)) added.insert(page);
+    if (storage.size() + reserved.size() + added.size() > capacity) return error(ENOSPC);
+    reserved.merge(added);
+    return {};
+  }
+  void release(uint64_t first_page, uint64_t count) override {
+    std::lock_guard lock(mutex_);
+    for (uint64_t page = first_page; page < first_page + count; ++page) reserved.erase(page);
+  }
+  bool is_hole(uint64_t page) override {
+    std::lock_guard lock(mutex_);
+    return !storage.contains(page) && !reserved.contains(page);
+  }
+  uint64_t mappable_bytes() const override { return size; }
+  void add_mapping_reference() override { ++references; }
+  bool try_add_mapping_reference() override { return ++references, true; }
+  void drop_mapping_reference() override { --references; }
+  CachedFile& cached_file() override { return file_; }
+
+  // What a filesystem does around the cache.
+  Result<size_t> write(uint64_t offset, std::string_view text, bool direct = false) {
+    std::lock_guard writers(data_mutex_);
+    if (offset > size) file_.extend(size, offset);
+    UserInBuffer buffer(reinterpret_cast<uint64_t>(text.data()), text.size());
+    const size_t count = TRY(direct ? file_.write_direct(offset, buffer) : file_.write(offset, buffer));
+    if (offset + count > size) size = offset + count;
+    return count;
+  }
+  Result<size_t> read(uint64_t offset, char* into, size_t length, bool direct = false) {
+    const uint64_t end = size;
+    if (offset >= end) return size_t{0};
+    UserOutBuffer buffer(reinterpret_cast<uint64_t>(into), length);
+    if (direct) return file_.read_direct(offset, buffer);
+    buffer.limit(end - offset);
+    return file_.read(offset, buffer);
+  }
+  std::string read(uint64_t offset, size_t length) {
+    std::string text(length, 'x');
+    text.resize(read(offset, text.data(), length).value_or(0));
+    return text;
+  }
+  Result<void> resize(uint64_t wanted) {
+    std::lock_guard writers(data_mutex_);
+    if (wanted >= size) {
+      file_.extend(size, wanted);
+      size = wanted;
+      return {};
+    }
+    CachedFile::NoFills hold(file_);
+    size = wanted;
+    Result<void> cut = file_.truncate(wanted);
+    std::lock_guard lock(mutex_);
+    storage.erase(storage.lower_bound(page_up(wanted) >> kPageShift), storage.end());
+    return cut;
+  }
+  Result<void> punch(uint64_t offset, uint64_t length) {
+    std::lock_guard writers(data_mutex_);
+    CachedFile::NoFills hold(file_);
+    if (offset >= size) return {};
+    Result<void> cut = file_.punch(offset, length);
+    std::lock_guard lock(mutex_);
+    const uint64_t first = page_up(offset) >> kPageShift, end = (offset + length) >> kPageShift;
+    if (first < end) storage.erase(storage.lower_bound(first), storage.lower_bound(end));
+    return cut;
+  }
+  /// What the storage alone holds.
+  std::string stored(uint64_t offset, size_t length) {
+    std::lock_guard lock(mutex_);
+    std::string text;
+    for (uint64_t at = offset; at < offset + length; ++at) {
+      const auto found = storage.find(at / kPageSize);
+      text.push_back(found == storage.end() ? '\0' : found->second[at % kPageSize]);
+    }
+    return text;
+  }
+
+  std::map<uint64_t, std::string> storage;  // under mutex_
+  std::set<uint64_t> reserved;
+  std::set<uint64_t> failing;  // pages that cannot be read
+  int write_error = 0;
+  uint64_t capacity = UINT64_MAX;
+  uint64_t reads = 0, writes = 0, pages_read = 0, pages_written = 0;
+  std::atomic<uint64_t> size{0};
+  std::atomic<int> references{0};
+  std::function<void(uint64_t)> before_read, before_write;
+
+ private:
+  std::mutex mutex_, data_mutex_;
+  CachedFile file_;
+};
+
+}  // namespace umk::mm::fake
