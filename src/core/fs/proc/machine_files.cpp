@@ -92,40 +92,6 @@ Result<void> show_load(const Context& context, TextSink& sink) {
   return {};
 }
 
-// proc_meminfo(5). Page cache and kernel objects are counted exactly; private memory of programs is the host's and is estimated by page faults
-// (task_facts.h). There is no swap, and nothing is ever dirty in a page cache that has no disk behind it.
-Result<void> show_memory(const Context& context, TextSink& sink) {
-  const MachineTotals totals = TRY(machine_totals(context.kernel));
-  uint64_t cache = 0, objects = 0, committed = 0;
-  if (context.kernel.cache_window) {
-    MemoryAccount& account = context.kernel.cache_window->account();
-    cache = account.charged(MemoryAccount::Use::PageCache);
-    objects = account.charged(MemoryAccount::Use::KernelObjects);
-    committed = account.committed();
-  }
-  const uint64_t total = total_memory_bytes(context.kernel);
-  const uint64_t anonymous = totals.private_pages * kPageSize;
-  const uint64_t used = cache + objects + anonymous;
-  const uint64_t free = total > used ? total - used : 0;
-  const struct {
-    std::string_view name;
-    uint64_t bytes;
-  } lines[] = {
-      {"MemTotal:", total},       {"MemFree:", free},      {"MemAvailable:", free}, {"Buffers:", 0},           {"Cached:", cache},
-      {"SwapCached:", 0},         {"Active:", anonymous},  {"Inactive:", cache},    {"Active(anon):", anonymous}, {"Inactive(anon):", cache},
-      {"Active(file):", 0},       {"Inactive(file):", 0},  {"Unevictable:", 0},     {"Mlocked:", 0},           {"SwapTotal:", 0},
-      {"SwapFree:", 0},           {"Dirty:", 0},           {"Writeback:", 0},       {"AnonPages:", anonymous}, {"Mapped:", 0},
-      {"Shmem:", cache},          {"KReclaimable:", 0},    {"Slab:", objects},      {"SReclaimable:", 0},      {"SUnreclaim:", objects},
-      {"KernelStack:", static_cast<uint64_t>(std::max<int64_t>(context.kernel.counters.tasks.load(), 0)) * kKernelStackBundleBytes},
-      {"PageTables:", 0},         {"NFS_Unstable:", 0},    {"Bounce:", 0},          {"WritebackTmp:", 0},      {"CommitLimit:", total},
-      {"Committed_AS:", committed}, {"VmallocTotal:", 0},  {"VmallocUsed:", 0},     {"VmallocChunk:", 0},      {"AnonHugePages:", 0},
-  };
-  for (const auto& line : lines) format(sink, "{-15} {8} kB\n", line.name, line.bytes / 1024);
-  for (const std::string_view name : {"HugePages_Total:", "HugePages_Free:", "HugePages_Rsvd:", "HugePages_Surp:"}) format(sink, "{-15} {8}\n", name, 0);
-  format(sink, "{-15} {8} kB\n", "Hugepagesize:", 2048);
-  return {};
-}
-
 Result<void> show_partitions(const Context&, TextSink& sink) {
   // The empty line belongs to the heading.
   sink.put("major minor  #blocks  name\n\n");

@@ -11,7 +11,8 @@ Result<void> show_exit_code(const Context&, TextSink&);
 Result<void> store_exit_code(const Context&, std::string_view);
 Result<void> show_filesystems(const Context&, TextSink&);
 Result<void> show_load(const Context&, TextSink&);
-Result<void> show_memory(const Context&, TextSink&);
+Result<void> show_memory(const Context&, TextSink&);           // memory_files.cpp
+Result<void> show_memory_counters(const Context&, TextSink&);  // memory_files.cpp
 Result<void> show_partitions(const Context&, TextSink&);
 Result<void> show_processors(const Context&, TextSink&);  // processors.cpp
 Result<void> show_statistics(const Context&, TextSink&);

@@ -44,6 +44,7 @@ constexpr Entry kEntries[] = {
     directory_entry("umk", kOwnEntries),
     file_entry("uptime", show_uptime),
     file_entry("version", show_version),
+    file_entry("vmstat", show_memory_counters),
 };
 constexpr Entry kRoot = directory_entry("/", kEntries);
 

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 
+#include "core/fs/proc/memory_files.h"
 #include "core/fs/proc/proc.h"
+#include "core/fs/proc/setting.h"
 #include "core/fs/proc/task_facts.h"
 #include "core/kernel/mm/address_space.h"
 #include "core/kernel/mm/cache_window.h"
@@ -14,20 +16,6 @@
 namespace umk::proc {
 
 namespace {
-
-/// A setting that is a constant of this kernel.
-template <uint64_t value>
-Result<void> show_number(const Context&, TextSink& sink) {
-  format(sink, "{}\n", value);
-  return {};
-}
-
-/// What a write to a number brings: text up to the end of the line. EINVAL outside [0, highest].
-Result<uint64_t> parse_setting(std::string_view text, uint64_t highest) {
-  const std::optional<uint64_t> value = parse_unsigned(trim(text.substr(0, text.find('\n'))), 0);
-  if (!value || *value > highest) return error(EINVAL);
-  return *value;
-}
 
 // --- kernel
 
@@ -155,25 +143,6 @@ constexpr Entry kFsEntries[] = {
     sysctl_entry("protected_regular", show_protection<&Protections::regular>, 0600, store_protection<&Protections::regular, 2>),
     sysctl_entry("protected_symlinks", show_protection<&Protections::symlinks>, 0600, store_protection<&Protections::symlinks, 1>),
     sysctl_entry("suid_dumpable", show_number<0>),
-};
-
-// --- vm
-
-// drop_caches: bit 1 asks for names and inodes; pages that could be had back from a disk (bit 0) are not kept.
-Result<void> store_drop_caches(const Context& context, std::string_view text) {
-  const uint64_t what = TRY(parse_setting(text, 4));
-  if (what == 0) return error(EINVAL);
-  if ((what & 2) && context.kernel.vfs) context.kernel.vfs->dentries().purge(nullptr);
-  return {};
-}
-
-constexpr Entry kMemoryEntries[] = {
-    sysctl_entry("drop_caches", nullptr, 0200, store_drop_caches),
-    sysctl_entry("max_map_count", show_number<mm::kMaximumAreas>),
-    sysctl_entry("mmap_min_addr", show_number<layout::kUserStart>),
-    sysctl_entry("overcommit_memory", show_number<0>),
-    sysctl_entry("overcommit_ratio", show_number<50>),
-    sysctl_entry("swappiness", show_number<60>),
 };
 
 // --- /proc/umk

@@ -77,6 +77,8 @@ Result<MachineTotals> machine_totals(Kernel& kernel) {
       totals.user_ns += all.user_ns;
       totals.system_ns += all.system_ns;
       totals.switches += all.voluntary_switches + all.involuntary_switches;
+      totals.minor_faults += all.minor_faults;
+      totals.major_faults += all.major_faults;
       for (const Task& task : process->tasks) {
         ++totals.tasks;
         if (state_of(task) == 'R') ++totals.running;

@@ -34,7 +34,7 @@ bool is_own(const mm::AddressSpace& space);
 
 /// Sums over all tasks of the machine.
 struct MachineTotals {
-  uint64_t user_ns = 0, system_ns = 0, switches = 0, private_pages = 0;
+  uint64_t user_ns = 0, system_ns = 0, switches = 0, private_pages = 0, minor_faults = 0, major_faults = 0;
   uint64_t tasks = 0, running = 0;
   ProcessId newest = 0;
 };

@@ -223,31 +223,37 @@ Result<void> sys_sync(Task& task) {
 
 Result<void> sys_syncfs(Task& task, Fd fd) {
   const RefPtr<OpenFile> file = TRY(task.fds().usable(fd));
-  return file->inode().superblock().sync();
+  return file->sync_filesystem();
 }
 
-// sync_file_range(2): the whole file is written, which is more than asked.
+// sync_file_range(2)
 Result<void> sys_sync_file_range(Task& task, Fd fd, int64_t offset, int64_t length, uint32_t flags) {
   const RefPtr<OpenFile> file = TRY(task.fds().usable(fd));
   int64_t end;
   if ((flags & ~7u) || offset < 0 || length < 0 || __builtin_add_overflow(offset, length, &end)) return error(EINVAL);
   const vfs::FileType type = file->inode().type();
   if (type != vfs::FileType::Regular && type != vfs::FileType::BlockDevice && type != vfs::FileType::Directory) return error(ESPIPE);
-  return file->sync(true);
+  constexpr uint32_t kWaitBefore = 1, kWrite = 2, kWaitAfter = 4;
+  const uint64_t past = length == 0 ? UINT64_MAX : static_cast<uint64_t>(end);
+  return file->sync_range(static_cast<uint64_t>(offset), past, flags & kWaitBefore, flags & kWrite, flags & kWaitAfter);
 }
 
-// posix_fadvise(2): advice may be ignored; arguments are checked.
-Result<void> sys_fadvise64(Task& task, Fd fd, int64_t, int64_t length, int advice) {
+// posix_fadvise(2)
+Result<void> sys_fadvise64(Task& task, Fd fd, int64_t offset, int64_t length, int advice) {
   const RefPtr<OpenFile> file = TRY(task.fds().usable(fd));
   if (file->inode().type() == vfs::FileType::Fifo) return error(ESPIPE);
   if (length < 0 || advice < 0 || advice > 5) return error(EINVAL);
-  return {};
+  return file->advise(static_cast<uint64_t>(offset), static_cast<uint64_t>(length), advice);
 }
 
-Result<void> sys_readahead(Task& task, Fd fd, int64_t, uint64_t) {
+// readahead(2)
+Result<void> sys_readahead(Task& task, Fd fd, int64_t offset, uint64_t count) {
+  constexpr int kWillNeed = 3;
   const RefPtr<OpenFile> file = TRY(task.fds().readable(fd));
-  if (!file->inode().is_regular()) return error(EINVAL);
-  return {};
+  const vfs::FileType type = file->inode().type();
+  if (type != vfs::FileType::Regular && type != vfs::FileType::BlockDevice) return error(EINVAL);
+  if (count == 0 || offset < 0) return {};
+  return file->advise(static_cast<uint64_t>(offset), count, kWillNeed);
 }
 
 /// Copies up to `length` bytes between files through kernel memory. `from_offset` is where to read, advanced by what was copied.

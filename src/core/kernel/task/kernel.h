@@ -32,6 +32,7 @@ class SocketLayer;
 }
 namespace mm {
 class CacheWindow;
+class PageCache;
 }
 
 class VdsoSource;
@@ -72,6 +73,7 @@ class Kernel {
 
   // Parts of layers above, made by init/ in this order.
   mm::CacheWindow* cache_window = nullptr;
+  mm::PageCache* page_cache = nullptr;
   VdsoSource* vdso = nullptr;
   time::TimerQueue* timers = &timer_queue_;
   vfs::Vfs* vfs = nullptr;

@@ -155,7 +155,11 @@ class Inode : public RefCounted {
   virtual Result<size_t> read_at(uint64_t offset, UserOutBuffer& buffer);
   /// Writes at `offset`, or at the end when `append`, in which case the chosen offset is stored back.
   virtual Result<size_t> write_at(uint64_t& offset, UserInBuffer& buffer, bool append);
+  /// The same for files open with O_DIRECT. The default does what Linux's filesystems without direct access do: it goes through memory.
+  virtual Result<size_t> read_direct(uint64_t offset, UserOutBuffer& buffer) { return read_at(offset, buffer); }
+  virtual Result<size_t> write_direct(uint64_t& offset, UserInBuffer& buffer, bool append) { return write_at(offset, buffer, append); }
   virtual Result<void> allocate(uint32_t fallocate_mode, uint64_t offset, uint64_t length);
+  /// Makes the file durable. Errors of writing its data in the background are not told here: the open file reports them (mm/error_sequence.h).
   virtual Result<void> sync(bool data_only);
   /// lseek's SEEK_DATA and SEEK_HOLE. ENXIO past the end.
   virtual Result<uint64_t> seek_data_or_hole(uint64_t offset, bool hole);

@@ -1,5 +1,6 @@
 #include "core/kernel/vfs/open_file.h"
 
+#include "core/kernel/mm/cached_file.h"
 #include "core/kernel/vfs/dentry.h"
 #include "core/kernel/vfs/file_locks.h"
 #include "core/kernel/vfs/memory_files.h"
@@ -30,6 +31,7 @@ Result<uint64_t> add_offset(uint64_t base, int64_t offset) {
 
 OpenFile::OpenFile(RefPtr<Inode> inode, uint32_t flags, LockRank position_rank) : position_mutex_(position_rank), inode_(std::move(inode)), flags_(flags) {
   inode_->superblock().count_open_file(1);
+  if (mm::ErrorSequence* errors = inode_->superblock().write_errors()) filesystem_errors_seen_.store(errors->sample(), std::memory_order_relaxed);
 }
 
 OpenFile::~OpenFile() {
@@ -150,17 +152,42 @@ Result<int64_t> OpenFile::ioctl(Task&, uint32_t, uint64_t) { return error(ENOTTY
 Result<void> OpenFile::list(DirectorySink&) { return error(ENOTDIR); }
 Result<uint64_t> OpenFile::readable_bytes() { return error(ENOTTY); }
 Result<void> OpenFile::sync(bool) { return error(EINVAL); }
+Result<void> OpenFile::sync_range(uint64_t, uint64_t, bool, bool write, bool) { return write ? sync(true) : Result<void>(); }
+Result<void> OpenFile::advise(uint64_t, uint64_t, int) { return {}; }
+
+Result<void> OpenFile::sync_filesystem() {
+  Superblock& filesystem = inode_->superblock();
+  Result<void> synced = filesystem.sync();
+  if (mm::ErrorSequence* errors = filesystem.write_errors()) TRY(errors->check_and_advance(filesystem_errors_seen_));
+  return synced;
+}
+
 mm::PageSource* OpenFile::page_source() { return nullptr; }
 
 void OpenFile::on_descriptor_closed(const void* lock_owner) {
   if (inode_->file_locks.load(std::memory_order_acquire)) release_locks_of_process(*inode_, lock_owner);
 }
 
-Result<size_t> InodeFile::read_at(uint64_t offset, UserOutBuffer& buffer) { return inode().read_at(offset, buffer); }
+// --- InodeFile
+
+InodeFile::InodeFile(RefPtr<Inode> inode, uint32_t flags, LockRank position_rank) : OpenFile(std::move(inode), flags, position_rank) {
+  if (mm::CachedFile* file = cached()) errors_seen_.store(file->errors().sample(), std::memory_order_relaxed);
+}
+
+mm::CachedFile* InodeFile::cached() {
+  mm::PageSource* source = inode().page_source();
+  return source ? source->cached() : nullptr;
+}
+
+Result<size_t> InodeFile::read_at(uint64_t offset, UserOutBuffer& buffer) {
+  if (flags() & open_flags::kDirect) [[unlikely]] return inode().read_direct(offset, buffer);
+  return inode().read_at(offset, buffer);
+}
 
 Result<size_t> InodeFile::write_at(uint64_t& offset, UserInBuffer& buffer, bool append) {
-  const size_t count = TRY(inode().write_at(offset, buffer, append));
-  if (flags() & open_flags::kDataSync) TRY(inode().sync((flags() & open_flags::kSync) != open_flags::kSync));
+  const bool is_direct = flags() & open_flags::kDirect;
+  const size_t count = TRY(is_direct ? inode().write_direct(offset, buffer, append) : inode().write_at(offset, buffer, append));
+  if (flags() & open_flags::kDataSync) TRY(sync((flags() & open_flags::kSync) != open_flags::kSync));
   return count;
 }
 
@@ -197,7 +224,27 @@ Result<uint64_t> InodeFile::readable_bytes() {
   return size > position() ? size - position() : 0;
 }
 
-Result<void> InodeFile::sync(bool data_only) { return inode().sync(data_only); }
+Result<void> InodeFile::sync(bool data_only) {
+  Result<void> synced = inode().sync(data_only);
+  if (mm::CachedFile* file = cached()) TRY(file->errors().check_and_advance(errors_seen_));
+  return synced;
+}
+
+Result<void> InodeFile::sync_range(uint64_t offset, uint64_t end, bool wait_before, bool write, bool wait_after) {
+  mm::CachedFile* const file = cached();
+  if (!file) return OpenFile::sync_range(offset, end, wait_before, write, wait_after);
+  if (wait_before) file->wait_for_write_back(offset, end);
+  if (write) wait_after ? file->sync(offset, end) : file->start_write_back();
+  if (wait_after) file->wait_for_write_back(offset, end);
+  // fsync goes on reporting what it has not reported.
+  return wait_before || wait_after ? file->errors().check(errors_seen_) : Result<void>();
+}
+
+Result<void> InodeFile::advise(uint64_t offset, uint64_t length, int advice) {
+  if (mm::CachedFile* file = cached()) file->advise(offset, length, static_cast<mm::Advice>(advice));
+  return {};
+}
+
 mm::PageSource* InodeFile::page_source() { return inode().page_source(); }
 
 }  // namespace umk::vfs

@@ -78,6 +78,12 @@ class OpenFile : public mm::MappableFile {
   /// Bytes that can be read at once, for FIONREAD; ENOTTY when the file has no such notion.
   virtual Result<uint64_t> readable_bytes();
   Result<void> sync(bool data_only) override;
+  /// sync_file_range(2) for the bytes [offset, end). The default, for files without a cache, makes all durable that is asked for writing.
+  virtual Result<void> sync_range(uint64_t offset, uint64_t end, bool wait_before, bool write, bool wait_after);
+  /// posix_fadvise(2), with `length` 0 to the end of the file; the numbers are its own. Nothing by default: advice may be ignored.
+  virtual Result<void> advise(uint64_t offset, uint64_t length, int advice);
+  /// syncfs(2) of the filesystem that the file is in; write errors since it was opened are told once.
+  Result<void> sync_filesystem();
   /// Called for each close(2) of a descriptor that refers to this file (record locks, POSIX semantics), before the reference goes.
   virtual void on_descriptor_closed(const void* lock_owner);
   /// What mmap maps; null: ENODEV.
@@ -123,6 +129,7 @@ class OpenFile : public mm::MappableFile {
   void change_flag(uint32_t flag, bool on);
   uint32_t access_mode() const { return flags() & open_flags::kAccessMask; }
 
+  std::atomic<uint32_t> filesystem_errors_seen_{0};  // mm::ErrorSequence::Position
   // In this order: the path holds the mount, which keeps the inode's filesystem alive.
   Path path_;
   RefPtr<Inode> inode_;
@@ -135,7 +142,7 @@ class OpenFile : public mm::MappableFile {
 /// The open file of a regular file or directory: everything is the inode's.
 class InodeFile : public OpenFile {
  public:
-  InodeFile(RefPtr<Inode> inode, uint32_t flags, LockRank position_rank = LockRank::OpenFile) : OpenFile(std::move(inode), flags, position_rank) {}
+  InodeFile(RefPtr<Inode> inode, uint32_t flags, LockRank position_rank = LockRank::OpenFile);
   bool is_seekable() const override { return true; }
   Result<size_t> read_at(uint64_t offset, UserOutBuffer& buffer) override;
   Result<size_t> write_at(uint64_t& offset, UserInBuffer& buffer, bool append) override;
@@ -146,6 +153,13 @@ class InodeFile : public OpenFile {
   Result<uint64_t> readable_bytes() override;
   Result<void> sync(bool data_only) override;
   mm::PageSource* page_source() override;
+  Result<void> sync_range(uint64_t offset, uint64_t end, bool wait_before, bool write, bool wait_after) override;
+  Result<void> advise(uint64_t offset, uint64_t length, int advice) override;
+
+ private:
+  mm::CachedFile* cached();
+
+  std::atomic<uint32_t> errors_seen_{0};  // mm::ErrorSequence::Position
 };
 
 }  // namespace umk::vfs

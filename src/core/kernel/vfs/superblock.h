@@ -7,6 +7,10 @@ namespace umk::block {
 class BlockDevice;
 }
 
+namespace umk::mm {
+class ErrorSequence;
+}
+
 namespace umk::vfs {
 
 class Dentry;
@@ -35,6 +39,8 @@ class Superblock : public RefCounted {
   virtual RefPtr<Inode> root() = 0;
   virtual Result<FilesystemStatistics> statistics() = 0;
   virtual Result<void> sync() { return {}; }
+  /// Write errors of all its files, which syncfs(2) reports; null: there can be none.
+  virtual mm::ErrorSequence* write_errors() { return nullptr; }
   /// Changes options (mount -o remount). EINVAL for those it does not know.
   virtual Result<void> remount(std::string_view options, bool read_only);
   /// Called once when the last mount of it is gone and its cached names were dropped; the object may live on for later mounts.
