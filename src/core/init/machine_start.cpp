@@ -13,6 +13,7 @@
 #include "core/kernel/device/memory_devices.h"
 #include "core/kernel/mm/address_space.h"
 #include "core/kernel/mm/cache_window.h"
+#include "core/kernel/mm/page_cache.h"
 #include "core/kernel/syscall/dispatch.h"
 #include "core/kernel/socket/socket_layer.h"
 #include "core/kernel/task/kernel.h"
@@ -32,6 +33,7 @@ struct Parts {
   Parts(Kernel& kernel, const StartRequest& request)
       : account(kernel.options.memory_bytes),
         window(reinterpret_cast<std::byte*>(layout::kCacheWindow), layout::kCacheWindowBytes, request.cache_fd, account),
+        page_cache(window),
         vdso(kernel.engine.vdso()),
         jobs(kernel),
         ttys(jobs),
@@ -43,6 +45,7 @@ struct Parts {
 
   MemoryAccount account;
   mm::CacheWindow window;
+  mm::PageCache page_cache;
   VdsoSource vdso;
   tty::TaskJobControl jobs;
   tty::TtyRegistry ttys;
@@ -84,6 +87,7 @@ void show_on_console(LogLevel level, std::string_view line) {
 Result<void> make_parts(Kernel& kernel, Parts& parts) {
   build_syscall_table();
   kernel.cache_window = &parts.window;
+  kernel.page_cache = &parts.page_cache;
   kernel.vdso = &parts.vdso;
   KernelHeap::global().pages().set_account(&parts.account);
   parts.vfs = TRY(vfs::Vfs::create());
@@ -213,6 +217,8 @@ StartOutcome start(Kernel& kernel, const StartRequest& request) {
 }
 
 void run_timers(Kernel& kernel) { time::run_timer_thread(*kernel.timers); }
+
+void run_write_back(Kernel& kernel) { kernel.page_cache->run_write_back(); }
 
 void run_console(console::ConsoleDriver& console) { console.run(); }
 

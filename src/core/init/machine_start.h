@@ -65,6 +65,7 @@ StartOutcome start(Kernel& kernel, const StartRequest& request);
 
 /// Bodies of kernel threads of the monitor.
 void run_timers(Kernel& kernel);
+void run_write_back(Kernel& kernel);
 void run_console(console::ConsoleDriver& console);
 /// Sleeps until the machine is to end; the action as PowerAction numbers it. Writes everything out before it returns.
 uint32_t wait_for_end(Kernel& kernel, int* exit_code);

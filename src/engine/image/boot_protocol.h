@@ -64,6 +64,8 @@ struct MemoryFunctions {
   uint64_t (*limit_bytes)();
   /// Kernel objects and page cache.
   uint64_t (*charged_bytes)();
+  /// Drops clean file pages to make room for `bytes`; returns how many bytes that gave.
+  uint64_t (*reclaim)(uint64_t bytes);
   /// Kills the guest process that lives in a host process, with a line in the log; false when there is none.
   bool (*kill)(int host_pid, uint64_t its_bytes, uint64_t all_bytes);
 };
@@ -81,6 +83,7 @@ struct ImageHeader {
   /// Attached: see init/machine_start.h.
   void (*start_machine)(const init::StartRequest* request, init::StartOutcome* outcome);
   void (*run_timers)();
+  void (*run_write_back)();
   void (*run_console)(console::ConsoleDriver* console);
   uint32_t (*wait_for_end)(int* exit_code);
   void (*signal_init)(int signal);

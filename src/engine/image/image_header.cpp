@@ -9,6 +9,7 @@
 #include "core/host/calls.h"
 #include "core/init/machine_start.h"
 #include "core/kernel/mm/cache_window.h"
+#include "core/kernel/mm/page_cache.h"
 #include "core/kernel/task/kernel.h"
 #include "core/memory/kernel_heap.h"
 #include "engine/gate/gate.h"
@@ -164,6 +165,7 @@ extern const ImageHeader umk_image_header;
     .run_attached = run_attached,
     .start_machine = [](const init::StartRequest* request, init::StartOutcome* outcome) { *outcome = init::start(*machine().kernel, *request); },
     .run_timers = [] { init::run_timers(*machine().kernel); },
+    .run_write_back = [] { init::run_write_back(*machine().kernel); },
     .run_console = [](console::ConsoleDriver* console) { init::run_console(*console); },
     .wait_for_end = [](int* exit_code) { return init::wait_for_end(*machine().kernel, exit_code); },
     .signal_init = [](int signal) { init::signal_first_process(*machine().kernel, signal); },
@@ -176,6 +178,7 @@ extern const ImageHeader umk_image_header;
                .is_overcommitted = [] { return machine().kernel->cache_window->account().is_overcommitted(); },
                .limit_bytes = [] { return machine().kernel->cache_window->account().limit(); },
                .charged_bytes = [] { return machine().kernel->cache_window->account().charged(); },
+               .reclaim = [](uint64_t bytes) { return machine().kernel->page_cache->reclaim(bytes / kPageSize + 1) * kPageSize; },
                .kill = kill_for_memory},
     .vessel_ended = vessel_process_ended,
 };

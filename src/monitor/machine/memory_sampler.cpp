@@ -54,7 +54,11 @@ bool MemorySampler::look() {
       largest_bytes = bytes;
     }
   }
-  return total > image_.memory.limit_bytes() && largest != 0 && image_.memory.kill(largest, largest_bytes, total);
+  const uint64_t limit = image_.memory.limit_bytes();
+  if (total <= limit) return false;
+  // What can be read again goes before a program does.
+  if (image_.memory.reclaim(total - limit) >= total - limit) return false;
+  return largest != 0 && image_.memory.kill(largest, largest_bytes, total);
 }
 
 }  // namespace umk::monitor

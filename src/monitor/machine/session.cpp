@@ -142,6 +142,8 @@ void Session::start_kernel_threads() {
   // Each of them sleeps until the machine ends; the process's end ends them.
   machine_->start_kernel_thread("umk-timers", [](void* image) { static_cast<const engine::ImageHeader*>(image)->run_timers(); },
                                 const_cast<engine::ImageHeader*>(&machine_->image()));
+  machine_->start_kernel_thread("umk-writeback", [](void* image) { static_cast<const engine::ImageHeader*>(image)->run_write_back(); },
+                                const_cast<engine::ImageHeader*>(&machine_->image()));
   struct ConsoleThread {
     const engine::ImageHeader& image;
     console::ConsoleDriver* driver;
