@@ -1,0 +1,193 @@
+"""Copy-on-write files between our tools and those of Debian's uml-utilities, in both directions."""
+
+import os
+import random
+import struct
+import subprocess
+import tempfile
+
+import harness
+
+OURS = os.environ.get("UMK_TOOLS", os.path.join(harness.SOURCE, "build"))
+THEIRS = "/usr/bin"
+SECTOR = 512
+
+
+def call(*words):
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def make_backing(folder, size, name="backing"):
+    path = os.path.join(folder, name)
+    with open(path, "wb") as file:
+        # Data and holes, so that sparse output is put to the test.
+        file.truncate(size)
+        for start in range(0, size, 40000):
+            file.seek(start)
+            file.write(random.Random(start).randbytes(min(9000, size - start)))
+    os.utime(path, (1700000000, 1700000000))
+    return path
+
+
+def layout(path):
+    with open(path, "rb") as file:
+        head = file.read(32)
+    size, sector, alignment = struct.unpack(">QII", head[12:28])
+    bitmap = -(-4128 // alignment) * alignment
+    sectors = -(-size // sector)
+    return size, bitmap, -(-(bitmap + -(-sectors // 8)) // alignment) * alignment
+
+
+def change_sectors(path, sectors, letter):
+    """Writes as a kernel does: data, then the bits."""
+    size, bitmap, data = layout(path)
+    with open(path, "r+b") as file:
+        for sector in sectors:
+            file.seek(data + sector * SECTOR)
+            file.write(letter * min(SECTOR, size - sector * SECTOR))
+            file.seek(bitmap + sector // 8)
+            byte = file.read(1) or b"\0"
+            file.seek(bitmap + sector // 8)
+            file.write(bytes([byte[0] | 1 << sector % 8]))
+
+
+def contents(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def expected(backing, sectors, letter):
+    data = bytearray(contents(backing))
+    for sector in sectors:
+        length = min(SECTOR, len(data) - sector * SECTOR)
+        data[sector * SECTOR:sector * SECTOR + length] = letter * length
+    return bytes(data)
+
+
+def old_version(path, version, backing, size):
+    """An empty file of version 1 or 2, as UML of those days made it. Returns where bitmap and data begin."""
+    name = backing.encode()
+    if version == 1:
+        head = struct.pack("<II256sIQI", 0x4F4F4F4D, 1, name, 1700000000, size, SECTOR)
+    else:
+        head = struct.pack(">II4096sIQI", 0x4F4F4F4D, 2, name, 1700000000, size, SECTOR)
+    bitmap = (size + SECTOR - 1) // (8 * SECTOR)
+    data = -(-(len(head) + bitmap) // SECTOR) * SECTOR
+    with open(path, "wb") as file:
+        file.write(head)
+        file.truncate(data + size)
+    return len(head), data
+
+
+def check_made_alike(folder):
+    problems = []
+    for size in (1000000, 1 << 20, 512, 100, 40 << 20):
+        backing = make_backing(folder, size)
+        ours, theirs = os.path.join(folder, "ours"), os.path.join(folder, "theirs")
+        for path in (ours, theirs):
+            if os.path.exists(path):
+                os.unlink(path)
+        for tools, path in ((OURS, ours), (THEIRS, theirs)):
+            status, text = call(f"{tools}/uml_mkcow", path, backing)
+            if status != 0:
+                problems.append(f"{tools}/uml_mkcow of {size} bytes: {status}: {text}")
+        if not problems and contents(ours) != contents(theirs):
+            problems.append(f"files for {size} bytes differ")
+    return problems
+
+
+def check_merges(folder, size, maker, merger):
+    backing = make_backing(folder, size)
+    cow, merged = os.path.join(folder, "cow"), os.path.join(folder, "merged")
+    status, text = call(f"{maker}/uml_mkcow", "-f", cow, backing)
+    if status != 0:
+        return [f"{maker}/uml_mkcow: {status}: {text}"]
+    last = (size - 1) // SECTOR
+    sectors = sorted({0, 1, 7, 8, 77, 78, 79, last // 2, max(last - 1, 0)} | ({last} if size % SECTOR == 0 or merger == OURS else set()))
+    sectors = [sector for sector in sectors if sector <= last]
+    change_sectors(cow, sectors, b"c")
+    wanted = expected(backing, sectors, b"c")
+    status, text = call(f"{merger}/uml_moo", cow, merged)
+    if status != 0:
+        return [f"{merger}/uml_moo of a file by {maker}: {status}: {text}"]
+    # Theirs leaves out a last sector that is not whole.
+    got = contents(merged)
+    whole = size if merger == OURS else size // SECTOR * SECTOR
+    problems = []
+    if len(got) != whole or got != wanted[:whole]:
+        problems.append(f"merged by {merger} of {maker}: {len(got)} bytes, not what was written")
+    allocated = os.stat(merged).st_blocks * 512
+    if size >= 1 << 20 and allocated > size * 3 // 4:
+        problems.append(f"{merger}/uml_moo made {allocated} of {size} bytes: not sparse")
+    status, text = call(f"{merger}/uml_moo", "-d", cow)
+    if status != 0 or contents(backing)[:whole] != wanted[:whole]:
+        problems.append(f"{merger}/uml_moo -d: {status} {text}")
+    # The backing file has changed, so its time has, and the same again is refused.
+    status, text = call(f"{OURS}/uml_moo", cow, merged)
+    if status != 1 or "mtime mismatch" not in text:
+        problems.append(f"a changed backing file is accepted: {status} {text}")
+    return problems
+
+
+def check_old_versions(folder):
+    problems = []
+    size = 1 << 20
+    backing = make_backing(folder, size)
+    for version in (1, 2):
+        cow, merged = os.path.join(folder, f"v{version}"), os.path.join(folder, "merged")
+        bitmap, data = old_version(cow, version, backing, size)
+        with open(cow, "r+b") as file:
+            for sector in (3, 2047):
+                file.seek(data + sector * SECTOR)
+                file.write(b"o" * SECTOR)
+            file.seek(bitmap)
+            file.write(b"\x08")
+            file.seek(bitmap + 255)
+            file.write(b"\x80")
+        for tools in (OURS, THEIRS):
+            status, text = call(f"{tools}/uml_moo", cow, merged)
+            if status != 0 or contents(merged) != expected(backing, (3, 2047), b"o"):
+                problems.append(f"{tools}/uml_moo of version {version}: {status} {text}")
+    return problems
+
+
+def check_options(folder):
+    problems = []
+    backing = make_backing(folder, 100000)
+    cow, other = os.path.join(folder, "cow"), os.path.join(folder, "elsewhere")
+    call(f"{OURS}/uml_mkcow", "-f", cow, backing)
+    status, text = call(f"{OURS}/uml_mkcow", cow, backing)
+    if status != 1 or "open COW file: File exists" not in text:
+        problems.append(f"uml_mkcow overwrites: {status} {text}")
+    os.rename(backing, other)
+    status, _ = call(f"{OURS}/uml_moo", cow, os.path.join(folder, "merged"))
+    if status != 1:
+        problems.append("uml_moo finds a backing file that is not there")
+    status, text = call(f"{OURS}/uml_moo", "-b", other, cow, os.path.join(folder, "merged"))
+    if status != 0 or contents(other) != contents(os.path.join(folder, "merged")):
+        problems.append(f"uml_moo -b: {status} {text}")
+    status, text = call(f"{OURS}/uml_moo", "-b", other, cow, other)
+    if status != 1 or contents(other) == b"":
+        problems.append(f"uml_moo merges onto its own input: {status} {text}")
+    if call(f"{OURS}/uml_mkcow")[0] != 2 or call(f"{OURS}/uml_moo")[0] != 1:
+        problems.append("usage does not fail")
+    return problems
+
+
+def run_all(report, wanted):
+    checks = [("storage/cow_tools/options", check_options, False), ("storage/cow_tools/files_alike", check_made_alike, True),
+              ("storage/cow_tools/old_versions", check_old_versions, True)]
+    for size in (1000000, 1 << 20, 4 << 20):
+        for maker in (OURS, THEIRS):
+            for merger in (OURS, THEIRS):
+                label = ("ours" if maker == OURS else "theirs") + "_" + ("ours" if merger == OURS else "theirs")
+                checks.append((f"storage/cow_tools/merge_{label}_{size}", lambda folder, s=size, a=maker, b=merger: check_merges(folder, s, a, b), True))
+    for title, check, needs_theirs in checks:
+        if not wanted(title):
+            continue
+        if needs_theirs and not os.access(f"{THEIRS}/uml_moo", os.X_OK):
+            report.add(title, ["needs the package uml-utilities"])
+            continue
+        with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
+            report.add(title, check(folder))
