@@ -1,11 +1,13 @@
 // poll, ppoll, select, pselect and epoll.
 #include "check.h"
 
+#include <linux/futex.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/select.h>
+#include <sys/syscall.h>
 
 namespace {
 
@@ -260,4 +262,43 @@ CASE(epoll_waiting) {
   itimerval timer{{0, 0}, {0, 30000}};
   setitimer(ITIMER_REAL, &timer, nullptr);
   events("interrupted", epoll, 5000);
+}
+
+// A call that found something at once leaves no trace by which a signal could miss the program that computes on.
+CASE(killed_while_computing) {
+  for (int way = 0; way < 4; way++) {
+    int p[2];
+    shown("pipe", pipe(p));
+    const pid_t child = fork();
+    if (child == 0) {
+      pollfd item{p[1], POLLOUT, 0};
+      epoll_event event{EPOLLOUT, {}};
+      if (way == 0) poll(&item, 1, 1000);
+      if (way == 1) {
+        const int epoll = epoll_create1(0);
+        epoll_ctl(epoll, EPOLL_CTL_ADD, p[1], &event);
+        epoll_wait(epoll, &event, 1, 1000);
+      }
+      if (way == 2) {
+        static int word = 1;
+        syscall(SYS_futex, &word, FUTEX_WAIT, 0, nullptr, nullptr, 0);
+      }
+      if (way == 3) poll(nullptr, 0, 1);
+      // The clock is read in user mode, so nothing here enters the kernel.
+      timespec now{};
+      clock_gettime(CLOCK_MONOTONIC, &now);
+      for (const time_t start = now.tv_sec; now.tv_sec < start + 5;) clock_gettime(CLOCK_MONOTONIC, &now);
+      (void)!write(p[1], "late", 4);
+      _exit(1);
+    }
+    usleep(20'000);
+    kill(child, SIGTERM);
+    int status;
+    waitpid(child, &status, 0);
+    shown_status("child", status);
+    close(p[1]);
+    char word[4];
+    shown("what it wrote instead of dying", read(p[0], word, sizeof word));
+    close(p[0]);
+  }
 }

@@ -5,6 +5,8 @@
 //
 //   prepare_to_park();  publish "I wait" (a WaitQueue);  recheck the condition;  park();
 //
+// Who finds its condition fulfilled by the recheck need not park, and nobody takes the mark back then: a marked word does not mean a sleeper.
+//
 // Interrupts are reasons to end an interruptible sleep: a signal that will be delivered, a kill, a freeze. They stay set
 // until the code that handles them (signal delivery) clears them.
 #pragma once
@@ -42,8 +44,8 @@ void prepare_to_park();
 /// Sleeps until woken. Fails with ERESTARTSYS when an interrupt that `sleep` admits is set (also when it was before), with
 /// ETIMEDOUT at the deadline. May return early without reason: callers recheck their condition.
 Result<void> park(Sleep sleep, Deadline deadline = Deadline::never());
-/// Wakes the context whose stack head is given. Returns whether it was parked or about to park.
-bool unpark(KernelStackHead& context);
+/// Wakes the context whose stack head is given, if it is parked or about to park.
+void unpark(KernelStackHead& context);
 /// Sets interrupt bits of a context and wakes it if it sleeps. Returns true when the engine must kick it as well: it had no
 /// interrupt before and may be in user mode.
 bool interrupt_context(KernelStackHead& context, uint32_t bits);

@@ -87,12 +87,8 @@ bool was_woken_while_looking(KernelStackHead& self) {
   return false;
 }
 
-/// Marks a context as woken. True when it sleeps and needs a futex wake-up; `was_parked` tells whether it was parking at all.
-bool mark_awake(KernelStackHead& context, bool* was_parked) {
-  const uint32_t before = context.wake_word.exchange(kAwake, std::memory_order_seq_cst);
-  *was_parked = before != kAwake;
-  return before == kAsleep;
-}
+/// Marks a context as woken. True when it sleeps and needs a futex wake-up.
+bool mark_awake(KernelStackHead& context) { return context.wake_word.exchange(kAwake, std::memory_order_seq_cst) == kAsleep; }
 
 }  // namespace
 
@@ -102,42 +98,40 @@ Result<void> park(Sleep sleep, Deadline deadline) {
   KernelStackHead& self = current_stack();
   const uint32_t admitted = static_cast<uint32_t>(sleep);
   Result<void> outcome;
-  // An interrupter sets its bit before it marks the word, so after a look at the bits any interrupt wakes us.
-  const bool is_interrupted = self.interrupts.load(std::memory_order_seq_cst) & admitted;
-  if (!is_interrupted && !was_woken_while_looking(self)) {
-    uint32_t looking = kLooking;
-    self.wake_word.compare_exchange_strong(looking, kAsleep, std::memory_order_seq_cst);
-  }
-  for (;;) {
+  for (bool has_looked = false;; has_looked = true) {
+    // An interrupter sets its bit before it marks the word, so after a look at the bits any interrupt wakes us.
     if (self.interrupts.load(std::memory_order_seq_cst) & admitted) {
       outcome = error(ERESTARTSYS);
       break;
     }
-    if (self.wake_word.load(std::memory_order_acquire) == kAwake) break;
+    uint32_t word = self.wake_word.load(std::memory_order_acquire);
+    if (word == kAwake) break;
+    if (!has_looked && was_woken_while_looking(self)) continue;
+    if (word == kLooking && !self.wake_word.compare_exchange_strong(word, kAsleep, std::memory_order_seq_cst)) continue;
     if (host::futex_wait(&self.wake_word, kAsleep, deadline.monotonic_ns) == -ETIMEDOUT) {
       outcome = error(ETIMEDOUT);
       break;
     }
   }
-  self.wake_word.store(kAwake, std::memory_order_relaxed);
+  // Whoever still finds the context asleep leaves it to the context to see an interrupt, so this comes before its next look at the bits.
+  if (!outcome.ok()) self.wake_word.exchange(kAwake, std::memory_order_seq_cst);
   return outcome;
 }
 
-bool unpark(KernelStackHead& context) {
-  bool was_parked;
-  if (mark_awake(context, &was_parked)) host::futex_wake(&context.wake_word, 1);
-  return was_parked;
+void unpark(KernelStackHead& context) {
+  if (mark_awake(context)) host::futex_wake(&context.wake_word, 1);
 }
 
 bool interrupt_context(KernelStackHead& context, uint32_t bits) {
   const uint32_t before = context.interrupts.fetch_or(bits, std::memory_order_seq_cst);
-  const bool was_parked = unpark(context);
-  return before == 0 && !was_parked;
+  const bool was_asleep = mark_awake(context);
+  if (was_asleep) host::futex_wake(&context.wake_word, 1);
+  // A word that says "looking" tells nothing: who prepared, found no reason to sleep and did not park went back to its guest with it.
+  return before == 0 && !was_asleep;
 }
 
 void WakeBatch::add(KernelStackHead& context) {
-  bool was_parked;
-  if (!mark_awake(context, &was_parked)) return;
+  if (!mark_awake(context)) return;
   if (count_ == kCapacity) flush();
   words_[count_++] = &context.wake_word;
 }
