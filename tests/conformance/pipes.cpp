@@ -239,3 +239,47 @@ CASE(poll_states) {
   poll(fds, 2, 0);
   say("closed %x", static_cast<unsigned>(fds[0].revents));
 }
+
+// Both sides open at the same moment, and the writer is gone again at once: both opens succeed all the same.
+CASE(fifo_meetings) {
+  mkfifo("meeting", 0600);
+  int met = 0;
+  for (int round = 0; round < 200; round++) {
+    const pid_t child = fork();
+    if (child == 0) {
+      const int writer = open("meeting", O_WRONLY);
+      _exit(write(writer, "x", 1) == 1 ? 0 : 1);
+    }
+    const int reader = open("meeting", O_RDONLY);
+    char got[2];
+    if (read(reader, got, 2) == 1 && read(reader, got, 2) == 0) met++;
+    close(reader);
+    waitpid(child, nullptr, 0);
+  }
+  say("met %d times", met);
+}
+
+// The reader leaves while the writer waits for room, or is just about to.
+CASE(reader_leaves) {
+  ignore_sigpipe();
+  int told = 0;
+  for (int round = 0; round < 200; round++) {
+    int p[2];
+    if (pipe(p) != 0) return;
+    const pid_t child = fork();
+    if (child == 0) {
+      close(p[0]);
+      static const char data[100'000] = {};
+      const ssize_t written = write(p[1], data, sizeof data);
+      _exit(written < static_cast<ssize_t>(sizeof data) ? 0 : 1);
+    }
+    close(p[1]);
+    char first;
+    if (read(p[0], &first, 1) != 1) return;
+    close(p[0]);
+    int status = -1;
+    waitpid(child, &status, 0);
+    if (status == 0) told++;
+  }
+  say("told %d times", told);
+}

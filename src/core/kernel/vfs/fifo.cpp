@@ -15,17 +15,22 @@ void forget_fifo_pipe(Inode& inode, Pipe& pipe) {
 
 namespace {
 
+struct Joined {
+  RefPtr<Pipe> pipe;
+  Pipe::OpenCounts counts;
+};
+
 // Counts the new open under the inode's lock, so that the last closer either sees it or has removed the pipe before.
-Result<RefPtr<Pipe>> join_pipe(Inode& inode, Pipe::Ends ends) {
+Result<Joined> join_pipe(Inode& inode, Pipe::Ends ends) {
   MutexLock lock(inode.mutex());
   if (!inode.fifo_pipe) inode.fifo_pipe = TRY(Pipe::create());
   RefPtr<Pipe> pipe(static_cast<Pipe*>(inode.fifo_pipe.get()));
-  pipe->add_ends(ends);
-  return pipe;
+  const Pipe::OpenCounts counts = pipe->add_ends(ends);
+  return Joined{std::move(pipe), counts};
 }
 
-Result<void> wait_for_other_side(Pipe& pipe, Pipe::Ends ends, bool nonblocking, uint32_t& silent_until) {
-  const Pipe::OpenCounts counts = pipe.counts();
+// `counts` are those of the moment in which this open was counted: who waited on the other side runs from then on, and may have written, closed and gone by now.
+Result<void> wait_for_other_side(Pipe& pipe, const Pipe::OpenCounts& counts, Pipe::Ends ends, bool nonblocking, uint32_t& silent_until) {
   if (ends.reader && ends.writer) return {};
   if (ends.reader) {
     if (counts.writers != 0) return {};
@@ -47,12 +52,13 @@ Result<RefPtr<OpenFile>> open_fifo(Inode& inode, uint32_t flags) {
   const uint32_t access = flags & open_flags::kAccessMask;
   if (access == open_flags::kAccessMask) return error(EINVAL);
   const Pipe::Ends ends{access != open_flags::kWriteOnly, access != open_flags::kReadOnly};
-  RefPtr<Pipe> pipe = TRY(join_pipe(inode, ends));
+  const Joined joined = TRY(join_pipe(inode, ends));
+  const RefPtr<Pipe>& pipe = joined.pipe;
 
   // Hang-ups count from the first writer on; a reader that waited for one has seen it.
   uint32_t silent_until = 0;
   Result<void> met;
-  if (!is_nameless_pipe(inode)) met = wait_for_other_side(*pipe, ends, (flags & open_flags::kNonBlock) != 0, silent_until);
+  if (!is_nameless_pipe(inode)) met = wait_for_other_side(*pipe, joined.counts, ends, (flags & open_flags::kNonBlock) != 0, silent_until);
   Result<RefPtr<PipeFile>> file =
       met.ok() ? make_ref<PipeFile>(pipe, RefPtr<Inode>(inode), flags, silent_until) : Result<RefPtr<PipeFile>>(met.failure());
   if (!file.ok()) {

@@ -36,13 +36,16 @@ void Pipe::drop_front() {
   --used_;
 }
 
-void Pipe::add_ends(Ends ends) {
+Pipe::OpenCounts Pipe::add_ends(Ends ends) {
+  OpenCounts counts;
   {
     MutexLock lock(mutex_);
     if (ends.reader) ++readers_, ++readers_ever_;
     if (ends.writer) ++writers_, ++writers_ever_;
+    counts = {readers_, writers_, readers_ever_, writers_ever_};
   }
   opened_.wake();
+  return counts;
 }
 
 void Pipe::remove_ends(Ends ends) {
@@ -191,7 +194,8 @@ Result<size_t> Pipe::write(UserInBuffer& buffer, bool nonblocking, bool packets)
         readable_.wake(kIn | kReadNormal);
         readers_told_.notify(AsyncEvent::Input);
         mutex_.lock();
-        if (!is_full()) continue;
+        // The last reader may have gone meanwhile, and told nobody as nobody slept.
+        if (!is_full() || readers_ == 0) continue;
       }
       slept = true;
       if (Result<void> woken = writable_.wait(mutex_, Sleep::Interruptible, Deadline::never(), true); !woken.ok()) {

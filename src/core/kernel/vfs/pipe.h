@@ -41,7 +41,11 @@ class Pipe : public RefCounted {
     bool reader;
     bool writer;
   };
-  void add_ends(Ends ends);
+  struct OpenCounts {
+    uint32_t readers, writers, readers_ever, writers_ever;
+  };
+  /// Returns the counts with the new ends, as of that moment.
+  OpenCounts add_ends(Ends ends);
   void remove_ends(Ends ends);
 
   /// read(2): what is there, at least one byte; 0 at the end of file.
@@ -74,9 +78,6 @@ class Pipe : public RefCounted {
   static Result<std::unique_ptr<std::byte[]>> allocate_page();
 
   // --- for FIFOs (fifo.cpp)
-  struct OpenCounts {
-    uint32_t readers, writers, readers_ever, writers_ever;
-  };
   OpenCounts counts();
   /// Sleeps until a reader (or writer) has come since the count was `ever`.
   Result<void> wait_for_partner(bool wants_reader, uint32_t ever);

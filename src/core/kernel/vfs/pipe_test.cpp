@@ -8,6 +8,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstring>
 #include <random>
 #include <thread>
@@ -206,14 +208,17 @@ TEST(Pipe, SmallWritesOfManyThreadsStayWhole) {
 }
 
 TEST(Pipe, SleepersLearnThatTheOtherSideIsGone) {
-  TestPipe mine;
-  std::vector<char> data(100'000);
-  int64_t written = 0;
-  std::thread writer([&] { written = mine.write(data); });
-  while (mine.pipe().available_bytes() < 65536) std::this_thread::yield();
-  mine.reader = nullptr;
-  writer.join();
-  EXPECT_EQ(written, 65536);
+  const std::vector<char> data(100'000);
+  // Often, as the reader is to go also while the writer is about to sleep and tells readers of what it wrote.
+  for (int round = 0; round < 500; ++round) {
+    TestPipe mine;
+    int64_t written = 0;
+    std::thread writer([&] { written = mine.write(data); });
+    while (mine.pipe().available_bytes() < 65536) std::this_thread::yield();
+    mine.reader = nullptr;
+    writer.join();
+    EXPECT_EQ(written, 65536);
+  }
 
   TestPipe other;
   int64_t count = -1;
@@ -243,6 +248,55 @@ TEST(Pipe, AnInterruptEndsTheWait) {
   sync::interrupt_context(*sleeper, sync::interrupt::kSignal);
   reader.join();
   EXPECT_EQ(count, -ERESTARTSYS);
+}
+
+// The writer writes, closes and leaves as soon as the reader has come: its open has met it all the same, and what it wrote is read.
+TEST(Fifo, AnOpenThatWasMetReturnsThoughTheOtherSideHasLeftAgain) {
+  constexpr int kRounds = 3000;
+  RefPtr<AnonymousSuperblock> superblock = AnonymousSuperblock::create(AnonymousKind::Event, {0, 9}).take();
+  RefPtr<Inode> inode = AnonymousInode::create(*superblock, 0010600, 0, 0).take();
+  std::atomic<KernelStackHead*> sleepers[2] = {};
+  std::atomic<int> met = 0;
+  std::thread writer([&] {
+    sleepers[0] = &current_stack();
+    for (int round = 0; round < kRounds; ++round) {
+      Result<RefPtr<OpenFile>> file = open_fifo(*inode, open_flags::kWriteOnly);
+      if (!file.ok()) break;
+      UserInBuffer buffer = UserInBuffer::kernel(std::as_bytes(std::span("x", 1)));
+      EXPECT_EQ(raw(file.value()->write(buffer)), 1);
+      file.value() = nullptr;
+      while (met <= round && current_stack().interrupts == 0) std::this_thread::yield();
+    }
+    current_stack().interrupts = 0;
+    sleepers[0] = nullptr;
+  });
+  std::thread reader([&] {
+    sleepers[1] = &current_stack();
+    for (int round = 0; round < kRounds; ++round) {
+      Result<RefPtr<OpenFile>> file = open_fifo(*inode, open_flags::kReadOnly);
+      if (!file.ok()) break;
+      char into[4];
+      // To the end: the next open must not meet this writer.
+      for (const int64_t expected : {1, 0}) {
+        UserOutBuffer buffer = UserOutBuffer::kernel(std::as_writable_bytes(std::span(into)));
+        EXPECT_EQ(raw(file.value()->read(buffer)), expected);
+      }
+      file.value() = nullptr;
+      ++met;
+    }
+    current_stack().interrupts = 0;
+    sleepers[1] = nullptr;
+  });
+  // Instead of a hang: whoever sleeps for ever is interrupted.
+  for (int seen = -1; seen != met && met < kRounds;) {
+    seen = met;
+    std::this_thread::sleep_for(std::chrono::seconds(2));
+  }
+  EXPECT_EQ(met, kRounds);
+  for (std::atomic<KernelStackHead*>& sleeper : sleepers)
+    if (met < kRounds && sleeper) sync::interrupt_context(*sleeper, sync::interrupt::kKill);
+  writer.join();
+  reader.join();
 }
 
 // --- splice and tee
