@@ -98,9 +98,10 @@ Result<void> sleep_until_owner(Waiter& waiter, uint64_t address, Deadline deadli
     if (woken.ok()) sync::prepare_to_park();
     Bucket* const now_in = waiter.bucket.load(std::memory_order_seq_cst);
     if (!now_in) {
-      // The waker may still be at work with this frame, under the lock.
+      // The waker may still be at work with this frame, under the lock; a requeue may just have taken it from one queue on its way to another.
       MutexLock lock(waiter.home->mutex);
-      return {};
+      if (!waiter.bucket.load(std::memory_order_relaxed)) return {};
+      continue;
     }
     if (woken.ok()) continue;
     MutexLock lock(now_in->mutex);
