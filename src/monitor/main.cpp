@@ -1,9 +1,11 @@
 // umk: reads the command line, builds the machine, and looks after it until it ends. umk(1).
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -23,13 +25,30 @@ void print_configuration() {
   fmt::print("UMK_VERSION={}\nUMK_COMPILER={}\nUMK_ENGINE=resident\n", umk::monitor::kVersion, __VERSION__);
 }
 
-/// Ends the process when the machine has ended for good: its kernel threads still sleep in what a destructor would take away.
-int run(const Configuration& configuration) {
+/// A standard stream that the caller closed leads nowhere; else the next files that umk opens would get its number.
+void fill_standard_streams() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd)
+    if (fcntl(fd, F_GETFD) < 0) (void)!open("/dev/null", O_RDWR);
+}
+
+/// Ends the process or boots again in its place, and returns in no case: kernel threads still sleep in what destructors would take away.
+[[noreturn]] void run(const Configuration& configuration, char** argv) {
   umk::monitor::Session session(configuration);
-  const int status = session.run();
+  int status = 1;
+  try {
+    status = session.run();
+  } catch (const std::exception& failure) {
+    session.leave();
+    fmt::print(stderr, "{}\n", failure.what());
+  }
   std::fflush(nullptr);
-  if (status != umk::monitor::Session::kRestart) _exit(status);
-  return status;
+  if (status == umk::monitor::Session::kRestart) {
+    // Same process, same arguments.
+    execv("/proc/self/exe", argv);
+    fmt::print(stderr, "umk: cannot start again: {}\n", std::strerror(errno));
+    status = 1;
+  }
+  _exit(status);
 }
 
 }  // namespace
@@ -59,18 +78,11 @@ int main(int argc, char** argv) {
     case Configuration::Action::Run:
       break;
   }
-  int status = 1;
+  fill_standard_streams();
   try {
-    status = run(configuration);
+    run(configuration, argv);
   } catch (const std::exception& failure) {
     fmt::print(stderr, "{}\n", failure.what());
     return 1;
   }
-  if (status == umk::monitor::Session::kRestart) {
-    // Boots again in place: same process, same arguments.
-    execv("/proc/self/exe", argv);
-    fmt::print(stderr, "umk: cannot start again: {}\n", std::strerror(errno));
-    return 1;
-  }
-  return status;
 }

@@ -4,8 +4,10 @@ import fcntl
 import hashlib
 import os
 import pty
+import random
 import re
 import select
+import shlex
 import shutil
 import signal
 import struct
@@ -279,6 +281,45 @@ def large_input_through_a_pipe():
     equal(out.split()[0].decode(), hashlib.md5(data).hexdigest(), "sum")
 
 
+def slow_reader_of_one_who_stays():
+    """The command has ended, a process that it left writes on: what was written until then is shown, and umk ends."""
+    with subprocess.Popen(harness.guest_command(["sh", "-c", "yes & sleep 0.3; exit 3"], root=None), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as child:
+        time.sleep(1)
+        count = 0
+        while block := child.stdout.read(16 << 10):
+            count += len(block)
+            if count > 4 << 20:
+                child.kill()
+                raise AssertionError("output without end")
+            time.sleep(0.01)
+        equal(child.wait(20), 3, "status")
+        assert count > 64 << 10, f"only {count} bytes"
+
+
+def closed_standard_streams():
+    for closed, expected in (("<&-", b"hi\n4\n"), (">&-", b"4\n"), ("<&- >&- 2>&-", b"4\n")):
+        line = shlex.join(harness.guest_command(["sh", "-c", "cat; echo hi; exit 4"], root=None)) + f" {closed}; echo $?"
+        outcome = harness.run(["sh", "-c", line], limit=20)
+        equal(outcome.output, expected, closed)
+
+
+def signals_at_random_moments():
+    for number, least in ((signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129), (signal.SIGKILL, -9)):
+        for _ in range(8):
+            with subprocess.Popen(harness.guest_command(["sh", "-c", "sleep 0.2 & sleep 0.2; exit 3"], root=None), stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as child:
+                time.sleep(random.random() * 0.4)
+                child.send_signal(number)
+                try:
+                    status = child.wait(20)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    raise AssertionError(f"{number.name} does not end it") from None
+                # Before umk looks after its signals they end it as any program.
+                assert status in (3, least, -number), f"status {status} after {number.name}"
+
+
 def wrong_switches():
     for words, name in ((["mem=banana"], "mem"), (["ncpus=0"], "ncpus"), (["shield=maybe"], "shield"), (["rootfstyp=hostfs"], "rootfstyp"),
                         (["run", "--mem", "banana", "--", "true"], "mem"), (["run", "--nonsense", "--", "true"], "nonsense"),
@@ -350,6 +391,9 @@ TESTS = {
     "pipes_and_end_of_file": pipes_and_end_of_file,
     "large_output_through_a_pipe": large_output_through_a_pipe,
     "large_input_through_a_pipe": large_input_through_a_pipe,
+    "slow_reader_of_one_who_stays": slow_reader_of_one_who_stays,
+    "closed_standard_streams": closed_standard_streams,
+    "signals_at_random_moments": signals_at_random_moments,
     "wrong_switches": wrong_switches,
     "environment_and_directory": environment_and_directory,
     "read_only_root": read_only_root,

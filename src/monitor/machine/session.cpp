@@ -184,7 +184,9 @@ void Session::serve() {
   loop_.watch(machine_->wake_fd(), EPOLLIN, [look](uint32_t) { look(); });
   pump_->serve();
   loop_.run();
-  // What the guest has written is shown before umk ends, at the reader's pace for a command, for a while otherwise.
+  // What the guest has written is shown before umk ends, at the reader's pace for a command, for a while otherwise. Whoever of the guest is left
+  // ends first: one who goes on writing would be shown for ever.
+  machine_->stop();
   constexpr int kPatienceMs = 2000;
   pump_->drain(is_run() && stopped_by_signal_ == 0 && !machine_->has_panicked() ? -1 : kPatienceMs);
 }
@@ -218,12 +220,15 @@ int Session::run() {
   connect(*started_.board);
   start_kernel_threads();
   serve();
+  leave();
+  if (!loss_.empty()) fmt::print(stderr, "umk: the machine is lost: {}\n", loss_);
+  return status_of_end();
+}
+
+void Session::leave() {
   pump_ = nullptr;
   terminal_ = nullptr;
-  if (!loss_.empty()) fmt::print(stderr, "umk: the machine is lost: {}\n", loss_);
-  const int status = status_of_end();
-  machine_->stop();
-  return status;
+  if (machine_) machine_->stop();
 }
 
 }  // namespace umk::monitor

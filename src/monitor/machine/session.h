@@ -25,6 +25,8 @@ class Session {
 
   /// Boots, serves, and returns umk's exit status. Throws std::runtime_error with a message for people when the machine cannot start.
   int run();
+  /// Restores the terminal and ends the machine's processes. run() does it at its end; for when it has thrown.
+  void leave();
 
  private:
   /// Everything that a StartRequest points to.
