@@ -1,4 +1,5 @@
-// Call-site patching between kernel and monitor: plain data. The kernel knows sites and texts, the monitor decodes and plans.
+// Call-site patching between kernel and monitor: plain data. The kernel knows sites and texts, the monitor decodes and plans. With the first
+// site of a text the monitor patches what else it is sure of there.
 #pragma once
 
 #include <cstddef>
@@ -25,6 +26,7 @@ struct PatchJob {
 struct PatchOutcome {
   bool is_patched = false;
   int64_t window_start = 0, site = 0, trampoline = 0, branch_target = 0;
+  uint64_t identity_tail = 0;  // bytes
 };
 
 /// Called on an attached thread of the monitor.
@@ -35,7 +37,8 @@ struct PatchFunctions {
   size_t (*read_file)(uint64_t offset, void* into, size_t bytes);
   /// Before the window is written: threads may stand in it from now on, and are sent on.
   void (*announce)(const PatchOutcome* outcome);
-  void (*finish)(bool is_patched);
+  /// Of the job: how many sites were patched, and whether the one that trapped is.
+  void (*finish)(uint64_t patched, bool has_its_site);
 };
 
 }  // namespace umk::engine

@@ -42,6 +42,7 @@ std::variant<PatchPlan, Refusal> plan_patch_in_file(const ElfFile& file, const F
       .literal = site.literal,
       .room = site.room,
       .taken = site.taken,
+      .answers = site.answers,
   });
 }
 

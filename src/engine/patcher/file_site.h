@@ -18,6 +18,7 @@ struct FileSite {
   uint64_t literal = 0;
   std::span<const AddressRange> room;
   std::span<const AddressRange> taken;
+  std::span<const IdentityAnswer> answers = {};
 };
 
 /// Plans the patch of `site.site` in `file`, whose reader must give the file's own bytes, not those of a patched copy.

@@ -58,13 +58,14 @@ std::variant<CodeBefore, Refusal> read_code(const SiteRequest& request) {
 /// One choice of window for a site, and the search for a place for its trampoline.
 class Candidate {
  public:
-  Candidate(const SiteRequest& request, std::span<const MovableInstruction> instructions)
-      : request_(&request), instructions_(instructions), start_(instructions.front().address) {
+  Candidate(const SiteRequest& request, const CodeBefore& code, std::span<const MovableInstruction> instructions)
+      : request_(&request), rax_(code.rax), instructions_(instructions), start_(instructions.front().address) {
+    if (!request.answers.empty()) identity_bytes_ = identity_tail(request.answers, rax_, 0, 0).size();
     bool only_nops = true;
     for (const MovableInstruction& instruction : instructions_) {
       const uint64_t offset = instruction.address - start_;
       if (instruction.short_jump_target != 0) {
-        is_possible_ = is_possible_ && branch_target_ == 0;
+        is_possible_ = is_possible_ && branch_target_ == 0 && identity_bytes_ == 0;
         branch_target_ = instruction.short_jump_target;
       }
       if (offset != 0) {
@@ -131,7 +132,11 @@ class Candidate {
 
  private:
   PatchedSite placed_at(uint64_t address) const {
-    return {.window_start = start_, .site = request_->site, .trampoline = address, .branch_target = branch_target_};
+    return {.window_start = start_,
+            .site = request_->site,
+            .trampoline = address,
+            .branch_target = branch_target_,
+            .identity_tail = identity_bytes_};
   }
 
   // The jump without its displacement, and what fills the rest.
@@ -169,6 +174,12 @@ class Candidate {
     }
 
     const size_t tail = bytes.size();
+    if (identity_bytes_ != 0) {
+      const std::vector<uint8_t> answers = identity_tail(request_->answers, rax_, address + tail, request_->site);
+      if (answers.empty()) return std::nullopt;
+      bytes.insert(bytes.end(), answers.begin(), answers.end());
+      return bytes;
+    }
     const auto to_return = displacement(address + tail + 7, request_->site + kSyscallSize);
     const auto to_literal = displacement(address + tail + 13, request_->literal);
     if (!to_return || !to_literal) return std::nullopt;
@@ -203,6 +214,7 @@ class Candidate {
   PatchPlan plan(uint64_t address, std::vector<uint8_t> window, std::vector<uint8_t> trampoline) const {
     PatchPlan result;
     result.place = placed_at(address);
+    result.rax = rax_;
     result.is_entered = is_entered_;
     result.window = std::move(window);
     result.trampoline = std::move(trampoline);
@@ -211,6 +223,9 @@ class Candidate {
   }
 
   const SiteRequest* request_;
+  std::optional<uint64_t> rax_;
+  /// The size of the tail at a `cpuid`; 0 at a `syscall`.
+  uint64_t identity_bytes_ = 0;
   std::span<const MovableInstruction> instructions_;
   uint64_t start_;
   uint64_t branch_target_ = 0;
@@ -231,8 +246,9 @@ bool rax_is_plausible(const SiteRequest& request, const CodeBefore& code) {
 std::variant<PatchPlan, Refusal> plan_patch(const SiteRequest& request) {
   const auto instruction = request.text.slice({request.site, request.site + kSyscallSize});
   if (!instruction) return Refusal{RefusalReason::OutsideText};
-  if ((*instruction)[0] != 0x0f || (*instruction)[1] != 0x05) return Refusal{RefusalReason::NotASyscall};
-  if (is_restorer(request)) return Refusal{RefusalReason::Restorer};
+  const uint8_t wanted = request.answers.empty() ? 0x05 : 0xa2;
+  if ((*instruction)[0] != 0x0f || (*instruction)[1] != wanted) return Refusal{RefusalReason::NotASyscall};
+  if (request.answers.empty() && is_restorer(request)) return Refusal{RefusalReason::Restorer};
 
   const auto read = read_code(request);
   if (const Refusal* refusal = std::get_if<Refusal>(&read)) return *refusal;
@@ -241,7 +257,7 @@ std::variant<PatchPlan, Refusal> plan_patch(const SiteRequest& request) {
 
   std::vector<Candidate> candidates;
   for (size_t count = 1; count <= code.run.size(); ++count) {
-    Candidate candidate(request, std::span(code.run).last(count));
+    Candidate candidate(request, code, std::span(code.run).last(count));
     if (candidate.is_possible()) candidates.push_back(std::move(candidate));
   }
   if (candidates.empty()) return Refusal{code.limit};

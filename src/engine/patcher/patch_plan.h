@@ -24,6 +24,7 @@
 //   - no byte that is written makes, alone or with its neighbours, an instruction that opens the kernel's memory.
 //
 // The trampoline changes nothing but rcx, as the `syscall` would; r11 and the flags are the gate's affair.
+// A `cpuid` can be planned as well: its trampoline answers it, and no kernel is entered (identity_tail.h).
 // A plan is plain data; making one has no side effect and keeps no state.
 #pragma once
 
@@ -35,6 +36,7 @@
 
 #include "engine/patcher/address_range.h"
 #include "engine/patcher/function_code.h"
+#include "engine/patcher/identity_tail.h"
 #include "engine/patcher/patched_site.h"
 #include "engine/patcher/refusal.h"
 
@@ -46,7 +48,7 @@ inline constexpr uint64_t kCacheLine = 64;
 struct SiteRequest {
   /// The file's own bytes, never patched ones: the whole function, or 16 bytes before the site if none is known.
   Text text;
-  /// The `syscall` instruction.
+  /// The `syscall` instruction, or a `cpuid` where there are answers.
   uint64_t site = 0;
   /// rax at the trap. Only surveys of a whole file do without.
   std::optional<uint64_t> trapped_rax;
@@ -58,6 +60,7 @@ struct SiteRequest {
   std::span<const AddressRange> room;
   /// The windows of the file's sites that are patched already.
   std::span<const AddressRange> taken;
+  std::span<const IdentityAnswer> answers = {};
 };
 
 struct PatchPlan {
@@ -71,6 +74,8 @@ struct PatchPlan {
 
   AddressRange window_range() const { return {place.window_start, place.site}; }
   AddressRange trampoline_range() const { return {place.trampoline, place.trampoline + trampoline.size()}; }
+  /// What the code before the site loads into rax, when that is certain but for computed jumps.
+  std::optional<uint64_t> rax;
   /// A direct branch goes to a boundary that traps. It works, at the price of a trap.
   bool is_entered = false;
   /// The window does not lie in one cache line: processors may see its halves at different times.

@@ -26,6 +26,7 @@ struct Case {
   uint64_t padding = 0;  // bytes of the code that are padding before the function
   std::vector<AddressRange> room = {{kCompanion + 8, kCompanion + 0x40000}};
   std::vector<AddressRange> taken = {};
+  std::span<const IdentityAnswer> answers = {};
 
   std::variant<PatchPlan, Refusal> run() const {
     SiteRequest request{.text = {code, kText},
@@ -34,7 +35,8 @@ struct Case {
                         .function = {},
                         .literal = kCompanion,
                         .room = room,
-                        .taken = taken};
+                        .taken = taken,
+                        .answers = answers};
     if (has_function) {
       const AddressRange range = function.value_or(AddressRange{padding, code.size()});
       request.function = {.code = {kText + range.begin, kText + range.end},
@@ -314,6 +316,32 @@ TEST(PatchPlan, BringsNoInstructionThatOpensKernelMemory) {
   const uint64_t bad = kText + 5 + 0xffffffffffef010f;
   const PatchPlan plan = Case{.code = kMov39 + kSyscall, .site = 5, .room = {{bad & ~uint64_t{15}, (bad & ~uint64_t{15}) + 256}}}.plan();
   EXPECT_FALSE(has_protection_key_write(plan.window));
+}
+
+const Bytes kMov4 = {0xb8, 4, 0, 0, 0};  // mov $4,%eax
+const Bytes kXorEcx = {0x31, 0xc9};      // xor %ecx,%ecx
+const Bytes kCpuid = {0x0f, 0xa2};
+const IdentityAnswer kAnswers[] = {{.leaf = 4, .subleaf = 0, .eax = 1, .ebx = 2, .ecx = 3, .edx = 4}};
+
+TEST(PatchPlan, AnswersACpuidInItsTrampoline) {
+  const PatchPlan plan = Case{.code = kMov4 + kXorEcx + kCpuid + kRet, .site = 7, .answers = kAnswers}.plan();
+  EXPECT_EQ(plan.rax, 4u);
+  EXPECT_EQ(plan.place.window_start, kText);
+  EXPECT_EQ(plan.trampoline.size(), plan.place.trampoline_size());
+  const Bytes tail = identity_tail(kAnswers, 4, plan.place.trampoline + 7, plan.place.site);
+  EXPECT_EQ(plan.trampoline, kMov4 + kXorEcx + tail);
+  EXPECT_EQ(plan.place.identity_tail, tail.size());
+  // In the tail a thread stands nowhere in the original code.
+  EXPECT_EQ(plan.place.original_address(plan.place.trampoline + 5), kText + 5);
+  EXPECT_FALSE(plan.place.original_address(plan.place.trampoline + 7));
+  EXPECT_EQ(plan.place.resume_address(kText + 5), plan.place.trampoline + 5);
+}
+
+TEST(PatchPlan, LeavesACpuidAloneWithoutAnswersOrBehindAShortBranch) {
+  EXPECT_EQ((Case{.code = kMov4 + kXorEcx + kCpuid, .site = 7}.refusal()), RefusalReason::NotASyscall);
+  EXPECT_EQ((Case{.code = kMov39 + kSyscall, .site = 5, .answers = kAnswers}.refusal()), RefusalReason::NotASyscall);
+  // jne over the cpuid, within every window that is long enough.
+  EXPECT_TRUE((Case{.code = Bytes{0x31, 0xc0, 0x75, 4} + kXorEcx + kCpuid + kRet, .site = 6, .answers = kAnswers}.refusal()));
 }
 
 TEST(PatchedSite, TranslatesBothWays) {

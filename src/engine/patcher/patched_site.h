@@ -13,6 +13,8 @@
 //
 // A short conditional jump in the window cannot reach its target from the trampoline: it goes to a jump behind the tail.
 //
+// A `cpuid` is patched in the same way, with a tail of its own that answers it (identity_tail.h).
+//
 // Guests must not notice. Hence two translations, for whoever shows or takes an instruction pointer (signal frames, ptrace,
 // core dumps, faults):
 //   original_address()  trampoline -> where the thread would stand without the patch. In the tail only rcx differs from the
@@ -41,18 +43,24 @@ struct PatchedSite {
   uint64_t trampoline;
   /// Where the window's short conditional jump goes; 0 when it has none.
   uint64_t branch_target;
+  /// The bytes of the tail where the instruction at `site` is a `cpuid`; 0 where it is a `syscall`.
+  uint64_t identity_tail = 0;
 
   constexpr uint64_t window_size() const { return site - window_start; }
-  constexpr uint64_t trampoline_size() const { return window_size() + kTrampolineTail + (branch_target != 0 ? kTrampolineBranch : 0); }
+  constexpr uint64_t trampoline_size() const {
+    return window_size() + (identity_tail != 0 ? identity_tail : kTrampolineTail + (branch_target != 0 ? kTrampolineBranch : 0));
+  }
 
   constexpr bool in_window(uint64_t address) const { return address - window_start < window_size(); }
   constexpr bool in_trampoline(uint64_t address) const { return address - trampoline < trampoline_size(); }
 
-  /// What an instruction pointer inside the trampoline stands for in the original code; nothing when it is not inside.
+  /// What an instruction pointer inside the trampoline stands for in the original code; nothing when it is not inside, or in the tail of a
+  /// `cpuid`, where a thread can only go on.
   constexpr std::optional<uint64_t> original_address(uint64_t address) const {
     if (!in_trampoline(address)) return std::nullopt;
     const uint64_t offset = address - trampoline;
     if (offset < window_size()) return window_start + offset;
+    if (identity_tail != 0) return std::nullopt;
     return offset < window_size() + kTrampolineTail ? site : branch_target;
   }
 

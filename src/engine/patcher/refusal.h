@@ -9,7 +9,7 @@ namespace umk::patcher {
 
 enum class RefusalReason : uint8_t {
   OutsideText,       // the site, or a byte of its function, is not in the text that was given
-  NotASyscall,       // no `syscall` instruction at the site
+  NotASyscall,       // no `syscall` (or wanted `cpuid`) instruction at the site
   Restorer,          // a signal restorer: debuggers and unwinders recognise it by its bytes
   NoFunction,        // no unwind entry covers the site, and no constant is loaded into rax directly before it
   FunctionTooLarge,  // decoding would take too long

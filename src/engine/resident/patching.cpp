@@ -83,10 +83,11 @@ std::optional<Place> find_place(Task& task, uint64_t address) {
   return Place{std::move(found.value().text), found.value().text_start};
 }
 
+/// Looks among the patches of the text at `rip`, if that lies in its trampolines or not, as is asked for: most of the time it does not.
 template <typename Translate>
-bool translate(Task& task, uint64_t& rip, Translate&& by) {
+bool translate(Task& task, uint64_t& rip, bool in_trampolines, Translate&& by) {
   std::optional<Place> place = find_place(task, rip);
-  if (!place) return false;
+  if (!place || (rip < place->start) != in_trampolines) return false;
   Patching& p = patching();
   MutexLock lock(p.mutex);
   for (const KnownPatch& patch : p.known) {
@@ -137,13 +138,14 @@ void announce_patch(const PatchOutcome* outcome) {
   // Without memory to remember it the window is still right for every thread that does not stand in it.
   (void)p.known.push_back({p.current.text->patch_id,
                            {static_cast<uint64_t>(outcome->window_start), static_cast<uint64_t>(outcome->site), static_cast<uint64_t>(outcome->trampoline),
-                            static_cast<uint64_t>(outcome->branch_target)}});
+                            static_cast<uint64_t>(outcome->branch_target), outcome->identity_tail}});
 }
 
-void finish_patch_job(bool is_patched) {
+void finish_patch_job(uint64_t patched, bool has_its_site) {
   Patching& p = patching();
   Counters& counters = machine().kernel->counters;
-  (is_patched ? counters.patched_sites : counters.refused_sites).fetch_add(1, std::memory_order_relaxed);
+  counters.patched_sites.fetch_add(patched, std::memory_order_relaxed);
+  if (!has_its_site) counters.refused_sites.fetch_add(1, std::memory_order_relaxed);
   Request done;
   MutexLock lock(p.mutex);
   std::swap(done, p.current);
@@ -176,13 +178,13 @@ bool resume_in_trampoline(Task& task, Registers& registers, const Trap& trap) {
   } else if (trap.vector != kInvalidOpcode && trap.vector != kGeneralProtection) {
     return false;
   }
-  if (!translate(task, rip, [](const patcher::PatchedSite& patch, uint64_t address) { return patch.resume_address(address); })) return false;
+  if (!translate(task, rip, false, [](const patcher::PatchedSite& patch, uint64_t address) { return patch.resume_address(address); })) return false;
   registers.rip = rip;
   return true;
 }
 
 void leave_trampoline(Task& task, Registers& registers) {
-  translate(task, registers.rip, [](const patcher::PatchedSite& patch, uint64_t address) { return patch.original_address(address); });
+  translate(task, registers.rip, true, [](const patcher::PatchedSite& patch, uint64_t address) { return patch.original_address(address); });
 }
 
 }  // namespace umk::engine

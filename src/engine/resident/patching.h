@@ -25,6 +25,6 @@ void leave_trampoline(Task& task, Registers& registers);
 void next_patch_job(PatchJob* job);
 size_t read_patch_file(uint64_t offset, void* into, size_t bytes);
 void announce_patch(const PatchOutcome* outcome);
-void finish_patch_job(bool is_patched);
+void finish_patch_job(uint64_t patched, bool has_its_site);
 
 }  // namespace umk::engine

@@ -1,5 +1,7 @@
 #include "monitor/machine/patch_worker.h"
 
+#include <cpuid.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -7,6 +9,7 @@
 #include <cstring>
 
 #include "engine/patcher/file_site.h"
+#include "engine/patcher/identity_answers.h"
 #include "engine/patcher/write_order.h"
 
 namespace umk::monitor {
@@ -19,6 +22,12 @@ constexpr uint64_t kLiteralBytes = 64;
 constexpr uint8_t kTrapByte = 0xcc;
 /// Longer than any instruction stays in a processor after it was fetched.
 constexpr useconds_t kSettleMicroseconds = 1000;
+/// Larger texts are patched site by site.
+constexpr uint64_t kLookThroughBytes = uint64_t{8} << 20;
+/// Room that is left for sites that trap later.
+constexpr uint64_t kSpareBytes = 64 * 1024;
+/// Windows that are written together: more would settle at the same price, but those that are ready are wanted.
+constexpr size_t kWrittenTogether = 64;
 
 /// The parts of `whole` that no range of `used` covers, in order.
 std::vector<patcher::AddressRange> free_parts(patcher::AddressRange whole, std::vector<patcher::AddressRange> used) {
@@ -33,13 +42,39 @@ std::vector<patcher::AddressRange> free_parts(patcher::AddressRange whole, std::
   return parts;
 }
 
+std::array<uint32_t, 4> ask_processor(uint32_t leaf, uint32_t subleaf) {
+  std::array<uint32_t, 4> got{};
+  __cpuid_count(leaf, subleaf, got[0], got[1], got[2], got[3]);
+  return got;
+}
+
+/// The number is one of a call. Two bytes that look like a `syscall` may be data, but not behind such a load.
+bool is_call(const patcher::PatchPlan& plan) {
+  constexpr uint64_t kNumbers = 1024;
+  constexpr uint64_t kSysRtSigreturn = 15;
+  return plan.rax && *plan.rax < kNumbers && *plan.rax != kSysRtSigreturn;
+}
+
+bool is_question(const patcher::PatchPlan& plan, std::span<const patcher::IdentityAnswer> answers) {
+  return plan.rax && std::any_of(answers.begin(), answers.end(), [&](const auto& answer) { return answer.leaf == *plan.rax; });
+}
+
 }  // namespace
+
+/// The text of a job, and its addresses as the ELF file counts them.
+struct PatchWorker::OpenText {
+  const engine::PatchJob& job;
+  const patcher::ElfFile& file;
+  TextState& state;
+  uint64_t address;
+  uint64_t companion() const { return address - job.trampoline_distance; }
+};
 
 void PatchWorker::run() {
   for (;;) {
     engine::PatchJob job;
     image_.patch.next(&job);
-    image_.patch.finish(serve(job));
+    serve(job);
   }
 }
 
@@ -64,58 +99,157 @@ bool PatchWorker::read_file(uint64_t text_id, uint64_t offset, std::span<uint8_t
   return true;
 }
 
-bool PatchWorker::serve(const engine::PatchJob& job) {
-  TextState& state = texts_[job.text_id];
-  const auto file = patcher::ElfFile::open([&](uint64_t offset, std::span<uint8_t> bytes) { return read_file(job.text_id, offset, bytes); });
-  if (!file) return false;
-  const auto site = file->code_address(job.site_file_offset);
-  if (!site) return false;
-  const uint64_t text_address = *site - (job.site_file_offset - job.text_file_offset);
-  const uint64_t companion = text_address - job.trampoline_distance;
-  const auto room = free_parts({companion + kLiteralBytes, companion + job.trampoline_bytes}, state.trampolines);
+void PatchWorker::serve(const engine::PatchJob& job) {
+  const auto file =
+      patcher::ElfFile::open([&](uint64_t offset, std::span<uint8_t> bytes) { return read_file(job.text_id, offset, bytes); });
+  const auto site = file ? file->code_address(job.site_file_offset) : std::nullopt;
+  if (!site) return image_.patch.finish(0, false);
+  const OpenText text{job, *file, texts_[job.text_id], *site - (job.site_file_offset - job.text_file_offset)};
 
-  const auto planned = patcher::plan_patch_in_file(
-      *file, {.site = *site, .trapped_rax = job.trapped_rax, .literal = companion, .room = room, .taken = state.windows});
-  const auto* plan = std::get_if<patcher::PatchPlan>(&planned);
-  if (plan == nullptr) return false;
+  // A site may have trapped once more before its window was written.
+  bool has_its_site =
+      std::any_of(text.state.windows.begin(), text.state.windows.end(), [&](const auto& window) { return window.end == *site; });
+  uint64_t patched = 0;
+  if (!has_its_site) {
+    if (const auto planned = plan(text, *site, job.trapped_rax, {})) {
+      prepare(text, *planned);
+      write(text, std::span(&*planned, 1));
+      has_its_site = true;
+      ++patched;
+    }
+  }
+  if (!text.state.is_looked_through) {
+    text.state.is_looked_through = true;
+    patched += look_through(text);
+    // Reading the whole text was a thing of once.
+    blocks_.clear();
+    malloc_trim(0);
+  }
+  image_.patch.finish(patched, has_its_site);
+}
 
+std::optional<patcher::PatchPlan> PatchWorker::plan(const OpenText& text, uint64_t site, std::optional<uint64_t> trapped_rax,
+                                                    std::span<const patcher::IdentityAnswer> answers) {
+  const uint64_t companion = text.companion();
+  const auto room = free_parts({companion + kLiteralBytes, companion + text.job.trampoline_bytes}, text.state.trampolines);
+  auto planned = patcher::plan_patch_in_file(
+      text.file,
+      {.site = site, .trapped_rax = trapped_rax, .literal = companion, .room = room, .taken = text.state.windows, .answers = answers});
+  if (auto* plan = std::get_if<patcher::PatchPlan>(&planned)) return std::move(*plan);
+  return std::nullopt;
+}
+
+void PatchWorker::prepare(const OpenText& text, const patcher::PatchPlan& plan) {
+  const engine::PatchJob& job = text.job;
+  const uint64_t companion = text.companion();
   std::memcpy(job.trampolines, &job.gate_address, sizeof job.gate_address);
-  const uint64_t trampoline_offset = plan->place.trampoline - companion;
+  const uint64_t trampoline_offset = plan.place.trampoline - companion;
   // The page around the trampoline traps wherever no trampoline is.
   const uint64_t first_page = trampoline_offset & ~uint64_t{4095};
-  const uint64_t end = (trampoline_offset + plan->trampoline.size() + 4095) & ~uint64_t{4095};
+  const uint64_t end = (trampoline_offset + plan.trampoline.size() + 4095) & ~uint64_t{4095};
   for (uint64_t page = first_page; page < end; page += 4096) {
-    if (std::any_of(state.trampolines.begin(), state.trampolines.end(),
+    if (std::any_of(text.state.trampolines.begin(), text.state.trampolines.end(),
                     [&](const auto& used) { return used.begin - companion < page + 4096 && used.end - companion > page; }))
       continue;
     const uint64_t start = page == 0 ? kLiteralBytes : page;
     std::memset(job.trampolines + start, kTrapByte, page + 4096 - start);
   }
-  std::memcpy(job.trampolines + trampoline_offset, plan->trampoline.data(), plan->trampoline.size());
-  state.trampolines.push_back(plan->trampoline_range());
-  state.windows.push_back(plan->window_range());
+  std::memcpy(job.trampolines + trampoline_offset, plan.trampoline.data(), plan.trampoline.size());
+  text.state.trampolines.push_back(plan.trampoline_range());
+  text.state.windows.push_back(plan.window_range());
   std::atomic_thread_fence(std::memory_order_seq_cst);
 
-  auto from_text = [&](uint64_t address) { return static_cast<int64_t>(address - text_address); };
-  const engine::PatchOutcome outcome{true, from_text(plan->place.window_start), from_text(plan->place.site), from_text(plan->place.trampoline),
-                                     plan->place.branch_target == 0 ? 0 : from_text(plan->place.branch_target)};
+  auto from_text = [&](uint64_t address) { return static_cast<int64_t>(address - text.address); };
+  const engine::PatchOutcome outcome{true,
+                                     from_text(plan.place.window_start),
+                                     from_text(plan.place.site),
+                                     from_text(plan.place.trampoline),
+                                     plan.place.branch_target == 0 ? 0 : from_text(plan.place.branch_target),
+                                     plan.place.identity_tail};
   image_.patch.announce(&outcome);
-  write(job, *plan, text_address);
-  return true;
 }
 
-void PatchWorker::write(const engine::PatchJob& job, const patcher::PatchPlan& plan, uint64_t text_address) {
-  for (const patcher::WriteStep& step : patcher::write_order(plan)) {
-    auto* target = reinterpret_cast<uint8_t*>(job.text) + (step.address - text_address);
-    if (step.one_store) {
-      auto* word = reinterpret_cast<uint64_t*>(reinterpret_cast<uintptr_t>(target) & ~uintptr_t{7});
-      uint64_t value = *word;
-      std::memcpy(reinterpret_cast<uint8_t*>(&value) + (target - reinterpret_cast<uint8_t*>(word)), step.bytes.data(), step.bytes.size());
-      std::atomic_ref<uint64_t>(*word).store(value, std::memory_order_release);
-    } else {
-      for (size_t i = 0; i < step.bytes.size(); ++i) std::atomic_ref<uint8_t>(target[i]).store(step.bytes[i], std::memory_order_release);
+uint64_t PatchWorker::look_through(const OpenText& text) {
+  if (text.job.text_bytes > kLookThroughBytes) return 0;
+  if (!answers_) answers_ = patcher::lasting_answers(ask_processor);
+  std::vector<patcher::PatchPlan> plans;
+  uint64_t used = 0, patched = 0;
+  const auto write_all = [&] {
+    write(text, plans);
+    patched += plans.size();
+    plans.clear();
+  };
+  const auto take = [&](patcher::PatchPlan plan) {
+    used += plan.trampoline.size();
+    prepare(text, plan);
+    plans.push_back(std::move(plan));
+    if (plans.size() == kWrittenTogether) write_all();
+  };
+  const auto has_room = [&] { return used + kSpareBytes < text.job.trampoline_bytes; };
+
+  // The copy is the file's bytes but for what was patched already, and a patch leaves the instruction itself.
+  const auto* bytes = reinterpret_cast<const uint8_t*>(text.job.text);
+  std::vector<uint64_t> proved, unproved;
+  for (uint64_t i = 0; i + 1 < text.job.text_bytes && has_room(); ++i) {
+    if (bytes[i] != 0x0f || (bytes[i + 1] != 0x05 && bytes[i + 1] != 0xa2)) continue;
+    const uint64_t site = text.address + i;
+    if (std::any_of(text.state.windows.begin(), text.state.windows.end(), [&](const auto& window) { return window.end == site; })) continue;
+    if (bytes[i + 1] == 0x05) {
+      if (auto planned = plan(text, site, std::nullopt, {}); planned && is_call(*planned)) take(std::move(*planned));
+    } else if (!answers_->empty()) {
+      auto planned = plan(text, site, std::nullopt, *answers_);
+      if (planned && is_question(*planned, *answers_)) {
+        proved.push_back(site);
+        take(std::move(*planned));
+      } else if (planned && !planned->rax) {
+        unproved.push_back(site);
+      }
     }
-    if (step.settle) usleep(kSettleMicroseconds);
+  }
+  // One whose leaf is computed is believed to be one when another, whose leaf is loaded, is near.
+  for (const uint64_t site : unproved) {
+    constexpr uint64_t kNear = 4096;
+    const bool is_near =
+        std::any_of(proved.begin(), proved.end(), [&](uint64_t other) { return site - other < kNear || other - site < kNear; });
+    if (!is_near || !has_room()) continue;
+    if (auto planned = plan(text, site, std::nullopt, *answers_)) take(std::move(*planned));
+  }
+  write_all();
+  return patched;
+}
+
+// Step by step, all windows together, so that they settle together.
+void PatchWorker::write(const OpenText& text, std::span<const patcher::PatchPlan> plans) {
+  struct Steps {
+    std::vector<patcher::WriteStep> steps;
+    size_t next = 0;
+  };
+  std::vector<Steps> all;
+  for (const patcher::PatchPlan& plan : plans) all.push_back({patcher::write_order(plan)});
+
+  for (bool goes_on = true; goes_on;) {
+    goes_on = false;
+    for (Steps& window : all) {
+      while (window.next < window.steps.size()) {
+        const patcher::WriteStep& step = window.steps[window.next++];
+        auto* target = reinterpret_cast<uint8_t*>(text.job.text) + (step.address - text.address);
+        if (step.one_store) {
+          auto* word = reinterpret_cast<uint64_t*>(reinterpret_cast<uintptr_t>(target) & ~uintptr_t{7});
+          uint64_t value = *word;
+          std::memcpy(reinterpret_cast<uint8_t*>(&value) + (target - reinterpret_cast<uint8_t*>(word)), step.bytes.data(),
+                      step.bytes.size());
+          std::atomic_ref<uint64_t>(*word).store(value, std::memory_order_release);
+        } else {
+          for (size_t i = 0; i < step.bytes.size(); ++i)
+            std::atomic_ref<uint8_t>(target[i]).store(step.bytes[i], std::memory_order_release);
+        }
+        if (step.settle) {
+          goes_on = true;
+          break;
+        }
+      }
+    }
+    if (goes_on) usleep(kSettleMicroseconds);
   }
 }
 
