@@ -13,6 +13,7 @@
 #include "core/base/bits.h"
 #include "core/kernel/mm/layout.h"
 #include "engine/gate/offsets.h"
+#include "monitor/machine/embedded.h"
 
 extern "C" const unsigned char umk_kernel_image_begin[], umk_kernel_image_end[];
 
@@ -71,6 +72,7 @@ void KernelImage::map_segments() {
     map_at(segment.p_vaddr, page_up(segment.p_memsz), (segment.p_flags & PF_X) ? PROT_READ | PROT_EXEC : PROT_READ, MAP_SHARED, image_fd, offset);
   }
   header_ = reinterpret_cast<const engine::ImageHeader*>(elf.e_entry);
+  forget_embedded(umk_kernel_image_begin, umk_kernel_image_end);
   // Nobody can reach the kernel's memory but through these mappings.
   close(image_fd);
   close(data_fd);

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "monitor/machine/embedded.h"
+
 extern "C" const unsigned char umk_root_archive_begin[], umk_root_archive_end[];
 
 namespace umk::monitor {
@@ -24,6 +26,7 @@ std::vector<std::byte> embedded_root_archive() {
   constexpr int kGzip = 16 + MAX_WBITS;
   const bool ok = inflateInit2(&stream, kGzip) == Z_OK && inflate(&stream, Z_FINISH) == Z_STREAM_END && stream.total_out == unpacked_bytes;
   inflateEnd(&stream);
+  forget_embedded(umk_root_archive_begin, umk_root_archive_end);
   if (!ok) throw std::runtime_error("umk: the embedded root filesystem is damaged: rebuild umk");
   return archive;
 }

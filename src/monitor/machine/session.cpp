@@ -214,8 +214,10 @@ int Session::run() {
   options.command_line = configuration_.kernel_command_line;
   machine_ = std::make_unique<Machine>(options);
 
-  Texts texts;
-  started_ = machine_->start(make_request(texts));
+  {
+    Texts texts;
+    started_ = machine_->start(make_request(texts));
+  }
   if (started_.problem) throw std::runtime_error(fmt::format("umk: {}: {}", started_.problem, std::strerror(started_.error)));
   connect(*started_.board);
   start_kernel_threads();
