@@ -174,6 +174,40 @@ TEST_F(ConsoleDriverTest, StreamsAreNoTerminals) {
   EXPECT_TRUE(board.standard[1].is_ended());
 }
 
+// The other side acts at every moment of a sleeper's way to its sleep.
+TEST(StreamPort, LosesNoWakeUp) {
+  constexpr int kRounds = 150'000;
+  const auto board = std::make_unique<ConsoleBoard>();
+  ConsoleRing& ring = board->standard[0];
+  StreamPort port(*board, ring);
+  std::thread reader([&] {
+    for (int round = 0; round < kRounds; ++round) {
+      std::byte into[1];
+      UserOutBuffer buffer = UserOutBuffer::kernel(into);
+      EXPECT_TRUE(port.read(buffer, false).ok());
+    }
+  });
+  int lost = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    ring.put(bytes_of("x"));
+    port.on_change();
+    const auto patience = std::chrono::steady_clock::now() + 2s;
+    for (int look = 0; !ring.empty(); ++look) {
+      if (look % 1000 != 999) continue;
+      std::this_thread::yield();
+      if (std::chrono::steady_clock::now() < patience) continue;
+      ++lost;
+      port.on_change();
+      break;
+    }
+    while (!ring.empty()) std::this_thread::yield();
+    // The reader is on its way into its next read.
+    for (int i = 0; i < round % 256; ++i) __builtin_ia32_pause();
+  }
+  reader.join();
+  EXPECT_EQ(lost, 0);
+}
+
 TEST_F(ConsoleDriverTest, WriterToAnAbandonedStreamFails) {
   const auto out = driver->open_stream(2, tty::fake_inode()).take();
   const std::string text(100'000, 'z');

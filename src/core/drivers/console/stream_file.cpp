@@ -74,6 +74,12 @@ Result<size_t> StreamPort::write(UserInBuffer& buffer, bool nonblocking) {
   return done;
 }
 
+void StreamPort::on_change() {
+  // The monitor changes the ring without the lock. Who has looked at it before that and holds the lock is on its way to sleep: it is waited for here, until it can be woken.
+  { MutexLock lock(mutex_); }
+  waiters_.wake_all();
+}
+
 uint32_t StreamPort::poll_input(vfs::PollTable* table) {
   using namespace vfs::poll_bits;
   if (table) table->watch(waiters_);

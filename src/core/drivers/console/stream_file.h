@@ -21,7 +21,7 @@ class StreamPort {
   uint32_t poll_output(vfs::PollTable* table);
   uint32_t readable_bytes() const { return ring_.used(); }
   /// The other side has put or taken something. Called by the console thread.
-  void on_change() { waiters_.wake_all(); }
+  void on_change() EXCLUDES(mutex_);
   /// Output files come and go; when the last is gone, the stream ends for the host.
   void add_writer() { writers_.fetch_add(1, std::memory_order_relaxed); }
   void drop_writer();
