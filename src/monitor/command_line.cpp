@@ -1,5 +1,7 @@
 #include "monitor/command_line.h"
 
+#include <sys/stat.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
@@ -11,18 +13,19 @@ namespace {
 
 using Outcome = std::variant<Configuration, CommandLineError>;
 
-constexpr const char* kRunUsage = "umk run [--root DIR] [--ro] [--mem SIZE] [--cpus N] [--env K=V] [--workdir DIR] [SWITCH...] -- COMMAND [ARG...]";
+constexpr const char* kRunUsage = "umk run [--root DIR|IMAGE] [--cow FILE] [--ro] [--mem SIZE] [--cpus N] [--env K=V] [--workdir DIR] [SWITCH...] -- COMMAND [ARG...]";
 
 CommandLineError wrong(std::string text) { return {"umk: " + std::move(text)}; }
 
 /// The options of the run form. They write into `configuration` when parsed; what is left over are switches.
 struct RunOptions {
-  std::string root, memory, cpus, working_directory;
+  std::string root, copy_on_write, memory, cpus, working_directory;
   bool is_read_only = false;
   std::vector<std::string> environment;
 
   void declare(CLI::App& app) {
-    app.add_option("--root", root, "host directory to use as the root filesystem; default: the embedded one")->type_name("DIR");
+    app.add_option("--root", root, "host directory, or image of a disk, to use as the root filesystem; default: the embedded one")->type_name("DIR|IMAGE");
+    app.add_option("--cow", copy_on_write, "file that takes what is changed of the image of --root; made when it is not there")->type_name("FILE");
     app.add_flag("--ro", is_read_only, "mount the root read-only");
     app.add_option("--mem", memory, "how much memory the command may use, as in 512M")->type_name("SIZE");
     app.add_option("--cpus", cpus, "how many processors it sees")->type_name("N");
@@ -33,11 +36,31 @@ struct RunOptions {
 
 /// What switches say together about the root filesystem, wherever they stand.
 std::optional<std::string> check_root(const Configuration& configuration) {
-  const std::string accepted = "Accepted: root=/dev/root rootfstype=hostfs rootflags=DIRECTORY; without these, the embedded root is used.";
-  if (!configuration.root_type.empty() && configuration.root_type != "hostfs")
-    return "rootfstype=" + configuration.root_type + ": the root filesystem cannot be of this type. " + accepted;
-  if (!configuration.root.empty() && configuration.root_type.empty()) return "root=" + configuration.root + ": there is no such device. " + accepted;
+  const std::string accepted = "Accepted: root=/dev/ubda with a disk ubd0=IMAGE; root=/dev/root rootfstype=hostfs rootflags=DIRECTORY; without these, the embedded root is used.";
+  const std::string& root = configuration.root;
+  const bool is_disk = root.starts_with("/dev/ubd") || root.starts_with("ubd") || root.starts_with("98:");
+  if (configuration.root_type == "hostfs") return is_disk ? std::optional<std::string>("root=" + root + " rootfstype=hostfs: a disk has no hostfs. " + accepted) : std::nullopt;
+  if (!root.empty() && !is_disk) return "root=" + root + ": there is no such device. " + accepted;
+  if (root.empty() && !configuration.root_type.empty() && configuration.disks.empty())
+    return "rootfstype=" + configuration.root_type + ": there is no disk with such a filesystem. " + accepted;
   return {};
+}
+
+/// Something on the host that is a disk rather than a tree of files.
+bool is_image(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 && (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode));
+}
+
+/// The first disk that no switch has taken, as the root.
+void add_root_disk(Configuration& configuration, const std::string& image, const std::string& copy_on_write, bool is_read_only) {
+  DiskOption disk;
+  for (const DiskOption& other : configuration.disks) disk.number = std::max(disk.number, other.number + 1);
+  disk.file = copy_on_write.empty() ? image : copy_on_write;
+  if (!copy_on_write.empty()) disk.second_file = image;
+  disk.is_read_only = is_read_only;
+  configuration.root = "/dev/ubd" + std::to_string(disk.number);
+  configuration.disks.push_back(std::move(disk));
 }
 
 Outcome parse_run(std::span<const std::string> before, std::span<const std::string> command, bool has_separator) {
@@ -83,9 +106,15 @@ Outcome parse_run(std::span<const std::string> before, std::span<const std::stri
   if (!options.root.empty()) {
     if (!configuration.root.empty() || !configuration.root_type.empty())
       return wrong("run: --root and root= or rootfstype= name two root filesystems. Use one of them.");
-    configuration.root = "/dev/root";
-    configuration.root_type = "hostfs";
-    configuration.root_flags = options.root;
+    if (is_image(options.root) || !options.copy_on_write.empty()) {
+      add_root_disk(configuration, options.root, options.copy_on_write, options.is_read_only);
+    } else {
+      configuration.root = "/dev/root";
+      configuration.root_type = "hostfs";
+      configuration.root_flags = options.root;
+    }
+  } else if (!options.copy_on_write.empty()) {
+    return wrong("run: --cow " + options.copy_on_write + ": there is no image whose changes it could take. Name it with --root.");
   }
   if (options.is_read_only) configuration.root_is_read_only = true;
   for (const std::string& variable : options.environment)

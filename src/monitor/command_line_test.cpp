@@ -86,15 +86,20 @@ TEST(CommandLine, RefusesWithAMessageThatNamesTheSwitch) {
       {{"con0=/dev/tty8"}, {"/dev/tty8", "no channel"}},
       {{"con1=fd:0"}, {"con1", "not available yet"}},
       {{"con16=none"}, {"Device number out of range"}},
-      {{"ubd0=root.img"}, {"ubd0=root.img", "not available yet"}},
-      {{"ubda=root.img"}, {"not available yet"}},
-      {{"ubd0rs=root.img"}, {"not available yet"}},
+      {{"ubd-1=f"}, {"Couldn't parse device number"}},
+      {{"ubd256=f"}, {"Device number out of range"}},
+      {{"ubd0=f", "ubda=g"}, {"\"a=g\" : Device is already configured"}},
+      {{"ubd0x=f"}, {"Expected '=' or flag letter (r, s, c, t or d)"}},
+      {{"ubd0rscdtr=f"}, {"Too many flags specified"}},
+      {{"ubd0="}, {"a file is missing"}},
+      {{"ubd0d=f,g"}, {"Can't specify both 'd' and a cow file"}},
+      {{"udb0=f"}, {"almost certainly a ubd -> udb TYPO"}},
       {{"eth0=tuntap,tap0"}, {"network", "not available yet"}},
       {{"vec0:transport=tap"}, {"network", "not available yet"}},
       {{"ssl0=pty"}, {"serial", "not available yet"}},
       {{"hostfs=/srv"}, {"not available yet"}},
       {{"mconsole=notify:/x"}, {"not available yet"}},
-      {{"root=/dev/ubda"}, {"block devices", "rootfstype=hostfs"}},
+      {{"root=/dev/ubda", "rootfstype=hostfs"}, {"a disk has no hostfs"}},
       {{"root=/dev/nothing"}, {"root=/dev/nothing", "no such device", "rootfstype=hostfs"}},
       {{"rootfstype=ext9"}, {"rootfstype=ext9", "rootfstype=hostfs"}},
       // near misses
@@ -158,6 +163,37 @@ TEST(CommandLine, InformationActsWhereItStands) {
   EXPECT_EQ(accepted({"--", "--help"}).init_arguments, Words{"--help"});
   EXPECT_NE(help_text().find("rootfstype="), std::string::npos);
   EXPECT_NE(run_help_text().find("--workdir"), std::string::npos);
+}
+
+TEST(CommandLine, TakesDisksInUmlsForms) {
+  const Configuration c = accepted({"ubd0=root.img", "ubdbr=a.cow,b.img", "ubd=sync", "ubd12dt=c:,serial:1"});
+  ASSERT_EQ(c.disks.size(), 3u);
+  EXPECT_EQ(c.disks[0].number, 0u);
+  EXPECT_EQ(c.disks[0].file, "root.img");
+  EXPECT_FALSE(c.disks[0].is_read_only || c.disks[0].is_synchronous || c.disks[0].is_plain || c.disks[0].is_shared);
+  EXPECT_TRUE(c.disks[0].can_discard);
+  EXPECT_EQ(c.disks[1].number, 1u);
+  EXPECT_TRUE(c.disks[1].is_read_only);
+  EXPECT_EQ(c.disks[1].file, "a.cow");
+  EXPECT_EQ(c.disks[1].second_file, "b.img");
+  EXPECT_EQ(c.disks[2].number, 12u);
+  EXPECT_TRUE(c.disks[2].is_synchronous && c.disks[2].is_plain && !c.disks[2].can_discard);
+  EXPECT_EQ(c.disks[2].second_file, "");
+  EXPECT_EQ(c.disks[2].serial, "serial:1");
+  EXPECT_EQ(c.kernel_command_line, "ubd0=root.img ubdbr=a.cow,b.img ubd=sync ubd12dt=c:,serial:1");
+  EXPECT_EQ(accepted({"ubd0=f", "root=/dev/ubda1", "rootfstype=ext4"}).root, "/dev/ubda1");
+}
+
+TEST(CommandLine, RunFormTakesAnImageAsRoot) {
+  // The test's own program stands for an image: it is a file.
+  const Configuration c = accepted({"run", "ubd0=other.img", "--root", "/proc/self/exe", "--cow", "private.cow", "--", "true"});
+  ASSERT_EQ(c.disks.size(), 2u);
+  EXPECT_EQ(c.disks[1].number, 1u);
+  EXPECT_EQ(c.disks[1].file, "private.cow");
+  EXPECT_EQ(c.disks[1].second_file, "/proc/self/exe");
+  EXPECT_EQ(c.root, "/dev/ubd1");
+  EXPECT_EQ(c.root_type, "");
+  EXPECT_NE(refused({"run", "--cow", "private.cow", "--", "true"}).find("--root"), std::string::npos);
 }
 
 TEST(CommandLine, RunForm) {

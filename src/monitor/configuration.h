@@ -22,6 +22,15 @@ struct ChannelPair {
   friend bool operator==(const ChannelPair&, const ChannelPair&) = default;
 };
 
+/// A disk on files of the host: ubd0=.
+struct DiskOption {
+  unsigned number = 0;
+  std::string file;         // the image, or the copy-on-write file of `second_file`
+  std::string second_file;  // the backing file; empty: none, or as the file's header says
+  std::string serial;
+  bool is_read_only = false, is_synchronous = false, is_plain = false, is_shared = false, can_discard = true;
+};
+
 struct Configuration {
   enum class Action { Boot, Run, Help, RunHelp, Version, ShowConfiguration };
   enum class Shield { Auto, On, Off };
@@ -41,9 +50,12 @@ struct Configuration {
 
   bool console_is_numbered = false;  // con0=, which wins over con=
 
-  // The root filesystem: the embedded one when all is empty.
+  // The root filesystem: the embedded one when all is empty. Without a type, `root` names a disk.
   std::string root, root_type, root_flags;
   std::optional<bool> root_is_read_only;
+
+  std::vector<DiskOption> disks;
+  bool disks_are_synchronous = false;  // ubd=sync: those that are named later
 
   // The first process.
   std::string init;                         // empty: /init of an embedded root, else /sbin/init and so on

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "monitor/command_line.h"
+#include "monitor/machine/disk_images.h"
 #include "monitor/machine/session.h"
 #include "monitor/version.h"
 
@@ -32,7 +33,8 @@ void fill_standard_streams() {
 }
 
 /// Ends the process or boots again in its place, and returns in no case: kernel threads still sleep in what destructors would take away.
-[[noreturn]] void run(const Configuration& configuration, char** argv) {
+[[noreturn]] void run(Configuration configuration, char** argv) {
+  umk::monitor::choose_default_disks(configuration);
   umk::monitor::Session session(configuration);
   int status = 1;
   try {

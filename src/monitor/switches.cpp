@@ -1,5 +1,7 @@
 #include "monitor/switches.h"
 
+#include "monitor/disk_switch.h"
+
 #include <algorithm>
 #include <charconv>
 #include <cstring>
@@ -41,9 +43,6 @@ Wrong set_shield(Configuration& c, std::string_view value) {
 }
 
 Wrong set_root(Configuration& c, std::string_view value) {
-  if (value.starts_with("/dev/ubd") || value.starts_with("ubd") || value.starts_with("98:"))
-    return "root=" + std::string(value) +
-           ": block devices are not available yet. Use rootfstype=hostfs rootflags=DIRECTORY, or leave root= out for the embedded root.";
   c.root = value;
   return {};
 }
@@ -136,8 +135,8 @@ struct Switch {
 };
 
 constexpr Switch kSwitches[] = {
-    {"root=", "DEVICE", "the root filesystem's device; /dev/root with rootfstype=hostfs", set_root},
-    {"rootfstype=", "TYPE", "the root filesystem's type: hostfs", [](Configuration& c, std::string_view v) { c.root_type = v; return Wrong(); }},
+    {"root=", "DEVICE", "the root filesystem's device, as /dev/ubda; /dev/root with rootfstype=hostfs", set_root},
+    {"rootfstype=", "TYPE", "the root filesystem's type: hostfs, or one of a disk; default: whichever fits", [](Configuration& c, std::string_view v) { c.root_type = v; return Wrong(); }},
     {"rootflags=", "OPTIONS", "mount options of the root filesystem; with hostfs, a host directory",
      [](Configuration& c, std::string_view v) { c.root_flags = v; return Wrong(); }},
     {"ro", "", "mount the root filesystem read-only", [](Configuration& c, std::string_view) { c.root_is_read_only = true; return Wrong(); }},
@@ -183,7 +182,7 @@ struct Later {
   const char* what;
 };
 constexpr Later kLater[] = {
-    {"ubd", true, "block devices"}, {"udb", true, "block devices (and ‘udb’ is most likely meant to be ‘ubd’)"}, {"eth", true, "network devices"},
+    {"eth", true, "network devices"},
     {"vec", true, "network devices"}, {"ssl", true, "serial lines"}, {"iomem=", false, "mapped files"}, {"initrd=", false, "initial RAM disks"},
     {"hostfs=", false, "limits on hostfs"}, {"mconsole=", false, "the management console"}, {"time-travel", false, "time travel"},
     {"virtio_uml.", false, "vhost-user devices"}, {"dsp=", false, "audio"}, {"mixer=", false, "audio"}, {"xterm=", false, "consoles in windows"},
@@ -298,6 +297,13 @@ Wrong apply_switch(Configuration& configuration, std::string_view text) {
     if (!known.is_swallowed) add_to_command_line();
     return {};
   }
+  if (is_disk_switch(text)) {
+    if (Wrong wrong = apply_disk_switch(configuration, text)) return wrong;
+    add_to_command_line();
+    return {};
+  }
+  if (text.starts_with("udb") && is_disk_switch("ubd" + std::string(text.substr(3))))
+    return std::string(text) + ": udb" + std::string(text.substr(3)) + " specified on command line is almost certainly a ubd -> udb TYPO";
   for (const Later& later : kLater) {
     if (!text.starts_with(later.name)) continue;
     if (later.has_number && !has_number_form(text, later.name)) continue;
@@ -342,6 +348,9 @@ std::string describe_switches() {
     text += "  " + left + " " + std::string(help) + "\n";
   };
   for (const Switch& known : kSwitches) add(std::string(known.name) + known.value, known.help);
+  add("ubdN[FLAGS]=FILE[,BACKING]", "serve FILE as /dev/ubda (N is 0 or a) and so on; with BACKING, FILE takes what is changed;");
+  add("", "flags: r read-only, s synchronous, d plain data, c not locked, t no discard; default: ubd0=root_fs");
+  add("ubd=sync", "all disks that are named later are synchronous");
   add("con0=IN[,OUT]", "what console 0 is connected to: fd:N, null or none; default fd:0,fd:1");
   add("con=IN[,OUT]", "likewise, for all consoles that have no switch of their own");
   return text;

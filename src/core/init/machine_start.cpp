@@ -1,7 +1,11 @@
 #include "core/init/machine_start.h"
 
+#include "core/drivers/block_files/block_files.h"
 #include "core/drivers/console/console_driver.h"
+#include "core/drivers/loop/loop_driver.h"
+#include "core/drivers/ubd/ubd_disk.h"
 #include "core/fs/devpts/devpts.h"
+#include "core/fs/ext4/volume.h"
 #include "core/fs/hostfs/hostfs.h"
 #include "core/fs/proc/proc.h"
 #include "core/fs/sysfs/sysfs.h"
@@ -9,6 +13,7 @@
 #include "core/fs/tmpfs/tmpfs.h"
 #include "core/init/first_program.h"
 #include "core/init/initramfs.h"
+#include "core/init/root_device.h"
 #include "core/init/tty_devices.h"
 #include "core/kernel/device/memory_devices.h"
 #include "core/kernel/mm/address_space.h"
@@ -41,7 +46,10 @@ struct Parts {
         rootfs(window, kernel.options.memory_bytes, "rootfs"),
         devpts(ttys),
         proc(kernel),
-        sysfs(kernel) {}
+        sysfs(kernel),
+        ext4("ext4", page_cache),
+        ext3("ext3", page_cache),
+        ext2("ext2", page_cache) {}
 
   MemoryAccount account;
   mm::CacheWindow window;
@@ -51,6 +59,9 @@ struct Parts {
   tty::TtyRegistry ttys;
   device::DeviceRegistry devices;
   device::MemoryDevices memory_devices;
+  block::BlockDevices block_devices;
+  block_files::BlockFiles block_files{block_devices, devices};
+  loop::LoopDriver loops{block_devices};
   std::unique_ptr<TtyDevices> tty_devices;
   std::unique_ptr<vfs::Vfs> vfs;
   std::unique_ptr<socket::SocketLayer> sockets;
@@ -62,6 +73,7 @@ struct Parts {
   devpts::Type devpts;
   proc::Type proc;
   sysfs::Type sysfs;
+  ext4::Type ext4, ext3, ext2;
   hostfs::Type hostfs;
 
   // What is to be started.
@@ -84,6 +96,21 @@ void show_on_console(LogLevel level, std::string_view line) {
   message_console->show_message(sink.view());
 }
 
+Result<void> add_disks(Parts& parts, std::span<const ubd::DiskImage> images) {
+  TRY(parts.block_files.add_major(ubd::kMajor, "ubd"));
+  TRY(parts.block_files.add_major(loop::kMajor, "loop"));
+  TRY(parts.block_files.attach());
+  TRY(parts.loops.attach(parts.devices));
+  for (const ubd::DiskImage& image : images) {
+    RefPtr<ubd::UbdDisk> disk = TRY(ubd::UbdDisk::create(image));
+    const std::string_view mode = image.is_read_only ? " (read-only)" : "";
+    if (image.backing_fd >= 0) log(LogLevel::Info, "{}: {} bytes, {} over {}{}", disk->name(), image.bytes, image.file, image.backing_file, mode);
+    else log(LogLevel::Info, "{}: {} bytes, {}{}", disk->name(), image.bytes, image.file, mode);
+    TRY(parts.block_devices.add(std::move(disk)));
+  }
+  return {};
+}
+
 Result<void> make_parts(Kernel& kernel, Parts& parts) {
   build_syscall_table();
   kernel.cache_window = &parts.window;
@@ -96,6 +123,8 @@ Result<void> make_parts(Kernel& kernel, Parts& parts) {
   parts.sockets = TRY(make_unique<socket::SocketLayer>(&vfs));
   kernel.sockets = parts.sockets.get();
   kernel.devices = &parts.devices;
+  kernel.block_devices = &parts.block_devices;
+  vfs.set_block_devices(parts.block_devices);
   kernel.ttys = &parts.ttys;
   vfs.set_device_opener(parts.devices);
   parts.memory_files = TRY(fs::TmpfsMemoryFiles::create(parts.window, vfs.next_anonymous_device()));
@@ -107,7 +136,7 @@ Result<void> make_parts(Kernel& kernel, Parts& parts) {
   parts.ttys.set_console(1, RefPtr<tty::Tty>(parts.console->terminal()));
   parts.tty_devices = TRY(make_unique<TtyDevices>(parts.ttys, vfs));
   TRY(parts.tty_devices->attach(parts.devices));
-  vfs::FilesystemType* types[] = {&parts.tmpfs, parts.devtmpfs.get(), &parts.devpts, &parts.proc, &parts.sysfs, &parts.hostfs};
+  vfs::FilesystemType* types[] = {&parts.tmpfs, parts.devtmpfs.get(), &parts.devpts, &parts.proc, &parts.sysfs, &parts.hostfs, &parts.ext4, &parts.ext3, &parts.ext2};
   for (vfs::FilesystemType* type : types) TRY(vfs.register_type(*type));
   return vfs.register_type(parts.rootfs);
 }
@@ -121,7 +150,7 @@ void mount_if_possible(Parts& parts, std::string_view type, std::string_view pla
 
 Result<void> make_root(Parts& parts, const StartRequest& request) {
   vfs::Vfs& vfs = *parts.vfs;
-  const bool from_archive = request.root_type.empty();
+  const bool from_archive = request.root_type.empty() && request.root_device.empty();
   const uint64_t flags = request.root_read_only ? vfs::mount_flags::kReadOnly : 0;
   parts.root_credentials = TRY(Credentials::root());
   // As on Linux there is always a first root in memory. An archive is unpacked into it; any other root is mounted on it, and so can be pivoted away.
@@ -131,7 +160,8 @@ Result<void> make_root(Parts& parts, const StartRequest& request) {
     TRY(unpack_archive(vfs, parts.caller(), request.root_archive));
     if (flags) TRY(vfs.mount(parts.caller(), "rootfs", {nullptr, "/"}, "", vfs::mount_flags::kRemount | vfs::mount_flags::kReadOnly, ""));
   } else {
-    TRY(vfs.mount(parts.caller(), request.root_source, {nullptr, "/"}, request.root_type, flags, request.root_flags));
+    if (!request.root_device.empty()) TRY(mount_root_device(vfs, parts.block_devices, parts.caller(), request));
+    else TRY(vfs.mount(parts.caller(), request.root_source, {nullptr, "/"}, request.root_type, flags, request.root_flags));
     RefPtr<vfs::Mount> mount = vfs.mounts().mounted_on(*first_root.mount, *first_root.dentry);
     RefPtr<vfs::Dentry> top = mount->root_ref();
     const vfs::Path root(std::move(mount), std::move(top));
@@ -198,7 +228,8 @@ StartOutcome start(Kernel& kernel, const StartRequest& request) {
   install_kernel_log(kernel.kernel_log, show_on_console);
   log(LogLevel::Notice, "{} version {} {}: {} MiB of memory, {} CPUs", version::kSystem, version::kRelease, version::kVersion, kernel.options.memory_bytes >> 20, kernel.options.cpus);
   if (request.shield_state.size() != 0) log(LogLevel::Warning, "shield: {}", request.shield_state);
-  if (Result<void> rooted = make_root(*parts, request); !rooted.ok()) return fail("the root filesystem cannot be mounted", rooted.code());
+  if (Result<void> added = add_disks(*parts, request.disks); !added.ok()) return fail("the disks cannot be added", added.code());
+  if (Result<void> rooted = make_root(*parts, request); !rooted.ok()) return fail(problem_of_root(request, rooted.code()), rooted.code());
 
   InitContext context;
   Result<RefPtr<vfs::FdTable>> fds = make_ref<vfs::FdTable>();
@@ -226,6 +257,7 @@ uint32_t wait_for_end(Kernel& kernel, int* exit_code) {
   uint32_t action;
   while ((action = static_cast<uint32_t>(kernel.power_action.load())) == 0) host::futex_wait(&kernel.power_action, 0);
   (void)kernel.vfs->sync_all();
+  flush_disks(*kernel.block_devices);
   *exit_code = kernel.exit_code.load();
   return action;
 }

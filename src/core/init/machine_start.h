@@ -10,6 +10,9 @@
 
 namespace umk {
 class Kernel;
+namespace ubd {
+struct DiskImage;
+}
 namespace console {
 class ConsoleDriver;
 struct ConsoleBoard;
@@ -23,10 +26,15 @@ struct StartRequest {
   int cache_fd = -1;  // the page cache's file
   int monitor_event = -1;  // eventfd of the monitor's event loop
 
-  /// A cpio archive (newc, uncompressed): the first root, when `root_type` is empty.
+  /// Disks on files of the host, which are the machine's from now on.
+  std::span<const ubd::DiskImage> disks;
+
+  /// A cpio archive (newc, uncompressed): the first root, when `root_type` and `root_device` are empty.
   std::span<const std::byte> root_archive;
   /// rootfstype= and rootflags=.
   std::string_view root_type, root_source, root_flags;
+  /// root=, when that is a disk or a partition: "/dev/ubda1", "ubd0", "98:0". With an empty `root_type` all types are tried.
+  std::string_view root_device;
   bool root_read_only = false;
   /// Mount proc, sysfs, devpts and /dev/shm: for commands without an init of their own (umk run).
   bool mounts_system_filesystems = false;

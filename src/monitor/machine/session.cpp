@@ -84,14 +84,18 @@ void Session::watch_signals() {
 init::StartRequest Session::make_request(Texts& texts) {
   init::StartRequest request;
   request.monitor_event = loop_.wake_fd();
-  if (configuration_.root_type.empty()) {
+  if (configuration_.root.empty() && configuration_.root_type.empty()) {
     texts.archive = embedded_root_archive();
     request.root_archive = texts.archive;
   }
   request.root_type = configuration_.root_type;
   request.root_source = configuration_.root.empty() ? std::string_view("none") : std::string_view(configuration_.root);
   request.root_flags = configuration_.root_flags;
-  request.root_read_only = configuration_.root_is_read_only.value_or(false);
+  const bool is_on_disk = !configuration_.root.empty() && configuration_.root_type != "hostfs";
+  if (is_on_disk) request.root_device = configuration_.root;
+  // As Linux: a machine checks its root filesystem before it makes it writable. A command has nobody to do that.
+  request.root_read_only = configuration_.root_is_read_only.value_or(is_on_disk && !is_run());
+  request.disks = disks_->images();
   request.host_name = configuration_.name.empty() ? std::string_view("umk") : std::string_view(configuration_.name);
   for (unsigned number = 0; number < 3; ++number) request.stream_is_pipe[number] = stream_is_pipe_[number];
   request.error_is_output = error_is_output();
@@ -201,7 +205,9 @@ int Session::status_of_end() const {
 }
 
 int Session::run() {
-  for (const std::string& note : configuration_.notes) fmt::print(stderr, "umk: {}\n", note);
+  std::vector<std::string> notes = configuration_.notes;
+  disks_ = std::make_unique<DiskImages>(configuration_.disks, notes);
+  for (const std::string& note : notes) fmt::print(stderr, "umk: {}\n", note);
   choose_streams();
   open_terminal();
   watch_signals();

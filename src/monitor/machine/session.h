@@ -10,6 +10,7 @@
 #include "monitor/channels/host_terminal.h"
 #include "monitor/configuration.h"
 #include "monitor/event_loop.h"
+#include "monitor/machine/disk_images.h"
 #include "monitor/machine/machine.h"
 #include "monitor/machine/memory_sampler.h"
 #include "monitor/machine/patch_worker.h"
@@ -52,6 +53,7 @@ class Session {
   const Configuration& configuration_;
   EventLoop loop_;
   std::unique_ptr<HostTerminal> terminal_;
+  std::unique_ptr<DiskImages> disks_;
   std::unique_ptr<Machine> machine_;
   std::unique_ptr<PatchWorker> patcher_;
   std::unique_ptr<MemorySampler> sampler_;

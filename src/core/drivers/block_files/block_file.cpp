@@ -25,15 +25,13 @@ Result<Vector<std::byte>> make_memory(size_t bytes) {
 }  // namespace
 
 BlockFile::BlockFile(block::BlockDevices& devices, RefPtr<BlockDevice> device, RefPtr<vfs::Inode> inode, uint32_t flags)
-    : OpenFile(std::move(inode), flags), devices_(devices), device_(std::move(device)) {
-  device_->openers.fetch_add(1, std::memory_order_acq_rel);
-  if (device_->disk()) device_->disk()->openers.fetch_add(1, std::memory_order_acq_rel);
+    : OpenFile(std::move(inode), flags & ~vfs::open_flags::kExclusive), devices_(devices), device_(std::move(device)) {
+  device_->add_opener();
 }
 
 BlockFile::~BlockFile() {
   claim_ = BlockDevice::Claim();
-  if (BlockDevice* disk = device_->disk(); disk && disk->openers.fetch_sub(1, std::memory_order_acq_rel) == 1) disk->on_last_close();
-  if (device_->openers.fetch_sub(1, std::memory_order_acq_rel) == 1) device_->on_last_close();
+  device_->drop_opener();
 }
 
 Result<RefPtr<OpenFile>> BlockFile::open(block::BlockDevices& devices, RefPtr<BlockDevice> device, RefPtr<vfs::Inode> inode, uint32_t flags) {

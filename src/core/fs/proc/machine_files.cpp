@@ -4,6 +4,8 @@
 
 #include "core/fs/proc/proc.h"
 #include "core/fs/proc/task_facts.h"
+#include "core/kernel/block/block_devices.h"
+#include "core/kernel/block/statistics_text.h"
 #include "core/kernel/device/device_registry.h"
 #include "core/kernel/mm/cache_window.h"
 #include "core/kernel/task/version.h"
@@ -92,9 +94,28 @@ Result<void> show_load(const Context& context, TextSink& sink) {
   return {};
 }
 
-Result<void> show_partitions(const Context&, TextSink& sink) {
+// proc_partitions(5): in blocks of 1 KiB. Devices without a medium are left out.
+Result<void> show_partitions(const Context& context, TextSink& sink) {
   // The empty line belongs to the heading.
   sink.put("major minor  #blocks  name\n\n");
+  if (!context.kernel.block_devices) return {};
+  Vector<RefPtr<block::BlockDevice>> devices;
+  TRY(context.kernel.block_devices->list(devices));
+  for (const RefPtr<block::BlockDevice>& device : devices)
+    if (device->size_bytes() != 0) format(sink, "{4}  {7} {10} {}\n", device->number().major, device->number().minor, device->size_bytes() / 1024, device->name());
+  return {};
+}
+
+// proc_diskstats(5).
+Result<void> show_disk_statistics(const Context& context, TextSink& sink) {
+  if (!context.kernel.block_devices) return {};
+  Vector<RefPtr<block::BlockDevice>> devices;
+  TRY(context.kernel.block_devices->list(devices));
+  for (const RefPtr<block::BlockDevice>& device : devices) {
+    format(sink, "{4} {7} {} ", device->number().major, device->number().minor, device->name());
+    block::put_statistics(sink, *device, 0);
+    sink.put("\n");
+  }
   return {};
 }
 

@@ -7,6 +7,7 @@ namespace umk::proc {
 
 Result<void> show_command_line(const Context&, TextSink&);
 Result<void> show_devices(const Context&, TextSink&);
+Result<void> show_disk_statistics(const Context&, TextSink&);
 Result<void> show_exit_code(const Context&, TextSink&);
 Result<void> store_exit_code(const Context&, std::string_view);
 Result<void> show_filesystems(const Context&, TextSink&);

@@ -30,6 +30,7 @@ constexpr Entry kEntries[] = {
     file_entry("cmdline", show_command_line),
     file_entry("cpuinfo", show_processors),
     file_entry("devices", show_devices),
+    file_entry("diskstats", show_disk_statistics),
     file_entry("exitcode", show_exit_code, 0600, store_exit_code),
     file_entry("filesystems", show_filesystems),
     file_entry("loadavg", show_load),

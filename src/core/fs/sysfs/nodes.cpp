@@ -28,23 +28,41 @@ Directory::Directory(Superblock& superblock) : Node(superblock, kDirectoryMode) 
 
 Superblock& Directory::tree() const { return static_cast<Superblock&>(superblock()); }
 
-vfs::Inode* Directory::find(std::string_view name) const {
+RefPtr<vfs::Inode> Directory::find(std::string_view name) {
+  MutexLock lock(children_mutex_);
   for (const Child& child : children_)
-    if (child.name == name) return child.inode.get();
-  return nullptr;
+    if (child.name == name) return child.inode;
+  return {};
 }
 
 Result<void> Directory::add(std::string_view name, RefPtr<vfs::Inode> inode) {
   CHECK(!find(name), "a name in sysfs is given once");
   if (inode->is_directory()) links_.fetch_add(1);
-  return children_.push_back({TRY(String::from(name)), std::move(inode)});
+  Child child{TRY(String::from(name)), std::move(inode)};
+  MutexLock lock(children_mutex_);
+  return children_.push_back(std::move(child));
 }
+
+void Directory::remove(std::string_view name) {
+  RefPtr<vfs::Inode> removed;  // goes when the lock is free
+  MutexLock lock(children_mutex_);
+  for (size_t i = 0; i < children_.size(); ++i) {
+    if (children_[i].name != name) continue;
+    removed = children_[i].inode;
+    if (removed->is_directory()) links_.fetch_sub(1);
+    children_.erase(i);
+    return;
+  }
+}
+
+bool Directory::revalidate(std::string_view name, vfs::Inode* child) { return find(name) == child; }
 
 Result<Directory*> Directory::directory(std::string_view path) {
   Directory* here = this;
   while (!path.empty()) {
     const std::string_view name = split_first(path, '/');
-    vfs::Inode* next = here->find(name);
+    // A directory stays as long as its name, and only who takes names out builds.
+    vfs::Inode* next = here->find(name).get();
     if (!next) {
       RefPtr<Directory> made = TRY(make_ref<Directory>(tree()));
       next = made.get();
@@ -67,13 +85,18 @@ Result<void> Directory::add_link(std::string_view name, std::string_view target)
   return add(name, TRY(make_ref<LinkNode>(tree(), TRY(String::from(target)))));
 }
 
+Result<void> Directory::add_block_file(std::string_view name, block::BlockDevice& device, ShowBlock show) {
+  return add(name, TRY(make_ref<BlockNode>(tree(), device, show)));
+}
+
 Result<RefPtr<vfs::Inode>> Directory::lookup(std::string_view name) {
-  vfs::Inode* found = find(name);
+  RefPtr<vfs::Inode> found = find(name);
   if (!found) return error(ENOENT);
-  return RefPtr<vfs::Inode>(found);
+  return found;
 }
 
 Result<uint64_t> Directory::list(uint64_t position, vfs::InodeNumber parent_number, vfs::DirectorySink& sink) {
+  MutexLock lock(children_mutex_);
   for (; position < children_.size() + 2; ++position) {
     bool taken;
     if (position < 2) {
@@ -104,6 +127,15 @@ LiveNode::LiveNode(Superblock& superblock, Kernel& kernel, Show show) : ReadOnly
 Result<size_t> LiveNode::read_at(uint64_t offset, UserOutBuffer& buffer) {
   StringSink sink;
   TRY(show_(kernel_, sink));
+  const String text = TRY(sink.take());
+  return put_from(text.view(), offset, buffer);
+}
+
+BlockNode::BlockNode(Superblock& superblock, block::BlockDevice& device, ShowBlock show) : ReadOnlyNode(superblock), device_(device), show_(show) {}
+
+Result<size_t> BlockNode::read_at(uint64_t offset, UserOutBuffer& buffer) {
+  StringSink sink;
+  show_(*device_, sink);
   const String text = TRY(sink.take());
   return put_from(text.view(), offset, buffer);
 }

@@ -1,7 +1,9 @@
-// The inodes of sysfs: directories, files of constant text, files whose text is made anew for each read, links. Made while the tree is built, unchanged afterwards.
+// The inodes of sysfs: directories, files of constant text, files whose text is made anew for each read, links. Directories get and lose names as devices come
+// and go; nothing else changes.
 #pragma once
 
 #include "core/base/make.h"
+#include "core/kernel/block/block_device.h"
 #include "core/kernel/vfs/superblock.h"
 
 namespace umk {
@@ -11,8 +13,9 @@ class Kernel;
 namespace umk::sysfs {
 
 class Superblock;
-/// Writes the text of a file.
+/// Writes the text of a file, of the machine's or of a block device's.
 using Show = Result<void> (*)(Kernel& kernel, TextSink& sink);
+using ShowBlock = void (*)(const block::BlockDevice& device, TextSink& sink);
 
 class Node : public vfs::Inode {
  public:
@@ -31,7 +34,12 @@ class Directory final : public Node {
   Result<void> add_file(std::string_view name, std::string_view text);
   Result<void> add_live_file(std::string_view name, Kernel& kernel, Show show);
   Result<void> add_link(std::string_view name, std::string_view target);
+  Result<void> add_block_file(std::string_view name, block::BlockDevice& device, ShowBlock show);
+  /// Takes a name out; nothing happens when there is none.
+  void remove(std::string_view name);
 
+  bool names_are_stable() const override { return false; }
+  bool revalidate(std::string_view name, vfs::Inode* child) override;
   Result<RefPtr<vfs::Inode>> lookup(std::string_view name) override;
   Result<uint64_t> list(uint64_t position, vfs::InodeNumber parent_number, vfs::DirectorySink& sink) override;
 
@@ -40,11 +48,12 @@ class Directory final : public Node {
     String name;
     RefPtr<vfs::Inode> inode;
   };
-  vfs::Inode* find(std::string_view name) const;
+  RefPtr<vfs::Inode> find(std::string_view name);
   Result<void> add(std::string_view name, RefPtr<vfs::Inode> inode);
   Superblock& tree() const;
 
-  Vector<Child> children_;
+  Mutex children_mutex_{LockRank::None};  // a leaf: only memory is allocated under it
+  Vector<Child> children_ GUARDED_BY(children_mutex_);
 };
 
 /// A file that nobody writes, not even the superuser.
@@ -73,6 +82,16 @@ class LiveNode final : public ReadOnlyNode {
  private:
   Kernel& kernel_;
   const Show show_;
+};
+
+class BlockNode final : public ReadOnlyNode {
+ public:
+  BlockNode(Superblock& superblock, block::BlockDevice& device, ShowBlock show);
+  Result<size_t> read_at(uint64_t offset, UserOutBuffer& buffer) override;
+
+ private:
+  const RefPtr<block::BlockDevice> device_;
+  const ShowBlock show_;
 };
 
 class LinkNode final : public Node {

@@ -20,8 +20,13 @@ Result<RefPtr<Superblock>> Superblock::create(Kernel& kernel, vfs::DeviceNumber 
   RefPtr<Superblock> superblock = TRY(make_ref<Superblock>(device));
   superblock->root_ = TRY(make_ref<Directory>(*superblock));
   TRY(build_tree(*superblock->root_, kernel));
+  if (kernel.block_devices) TRY(kernel.block_devices->add_watcher(*superblock));
   return superblock;
 }
+
+Result<void> Superblock::on_added(block::BlockDevice& device) { return add_block_device(*root_, device); }
+
+void Superblock::on_removed(block::BlockDevice& device) { remove_block_device(*root_, device); }
 
 Result<vfs::FilesystemStatistics> Superblock::statistics() {
   vfs::FilesystemStatistics statistics;

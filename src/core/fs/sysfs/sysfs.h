@@ -1,18 +1,19 @@
 // sysfs: a small /sys, with what programs look for: processors and memory nodes for nproc, lscpu and language runtimes, and the devices that drivers
 // have announced. sysfs(5).
 //
-// The tree is built once, when it is first mounted, and does not change: devices that are announced later are not in it. All files but the memory node's
-// meminfo hold constant text, and nobody can write. Devices lie in devices/virtual/CLASS/NAME, as those of Linux without a bus do; class/, block/ and dev/ link to them.
+// The tree is built once, when it is first mounted. Block devices come and go in it; character devices that are announced later are not in it. Nobody can write.
+// Devices lie in devices/virtual/CLASS/NAME, as those of Linux without a bus do; class/, block/ and dev/ link to them.
 //
 // Locks: none of its own.
 #pragma once
 
 #include "core/fs/sysfs/nodes.h"
+#include "core/kernel/block/block_devices.h"
 #include "core/kernel/task/kernel.h"
 
 namespace umk::sysfs {
 
-class Superblock final : public vfs::Superblock {
+class Superblock final : public vfs::Superblock, public block::BlockDevices::Watcher {
  public:
   static Result<RefPtr<Superblock>> create(Kernel& kernel, vfs::DeviceNumber device);
   explicit Superblock(vfs::DeviceNumber device) : vfs::Superblock("sysfs", device) {}
@@ -20,10 +21,13 @@ class Superblock final : public vfs::Superblock {
   RefPtr<vfs::Inode> root() override { return root_; }
   Result<vfs::FilesystemStatistics> statistics() override;
   Result<void> remount(std::string_view options, bool read_only) override;
-  vfs::InodeNumber next_number() { return ++last_number_; }
+  vfs::InodeNumber next_number() { return last_number_.fetch_add(1, std::memory_order_relaxed) + 1; }
+
+  Result<void> on_added(block::BlockDevice& device) override;
+  void on_removed(block::BlockDevice& device) override;
 
  private:
-  vfs::InodeNumber last_number_ = 0;
+  std::atomic<vfs::InodeNumber> last_number_{0};
   RefPtr<Directory> root_;
 };
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/fs/tmpfs/tmpfs.h"
+#include "core/kernel/block/fake_memory_device.h"
 #include "core/kernel/device/device_registry.h"
 #include "core/kernel/task/fake_machine.h"
 #include "core/kernel/vfs/vfs.h"
@@ -17,7 +18,9 @@ class SysfsTest : public testing::Test {
  protected:
   SysfsTest() : tmpfs_(*machine_.kernel.cache_window, uint64_t{1} << 30), sysfs_(machine_.kernel) {
     EXPECT_TRUE(devices_.announce({.name = "null", .type = vfs::FileType::CharacterDevice, .number = {1, 3}, .permissions = 0666}).ok());
-    EXPECT_TRUE(devices_.announce({.name = "disk/a", .type = vfs::FileType::BlockDevice, .number = {98, 16}, .permissions = 0600}).ok());
+    EXPECT_TRUE(devices_.announce({.name = "input/mice", .type = vfs::FileType::CharacterDevice, .number = {13, 63}, .permissions = 0600}).ok());
+    EXPECT_TRUE(block_devices_.add(block::fake::MemoryDevice::make(1 << 20)).ok());
+    machine_.kernel.block_devices = &block_devices_;
     machine_.kernel.devices = &devices_;
     vfs_ = vfs::Vfs::create().take();
     EXPECT_TRUE(vfs_->register_type(tmpfs_).ok());
@@ -57,6 +60,7 @@ class SysfsTest : public testing::Test {
 
   fake::FakeMachine machine_;
   device::DeviceRegistry devices_;
+  block::BlockDevices block_devices_;
   fs::TmpfsType tmpfs_;
   Type sysfs_;
   std::unique_ptr<vfs::Vfs> vfs_;
@@ -83,8 +87,31 @@ TEST_F(SysfsTest, TellsTotalAndFreeMemoryOfTheNode) {
 TEST_F(SysfsTest, ShowsAnnouncedDevicesByClassAndNumber) {
   EXPECT_EQ(get("/sys/class/mem/null/dev"), "1:3\n");
   EXPECT_EQ(get("/sys/dev/char/1:3/uevent"), "MAJOR=1\nMINOR=3\nDEVNAME=null\n");
-  EXPECT_EQ(get("/sys/block/disk!a/dev"), "98:16\n");
-  EXPECT_EQ(get("/sys/dev/block/98:16/subsystem/disk!a/dev"), "98:16\n");
+  EXPECT_EQ(get("/sys/dev/char/13:63/subsystem/input!mice/dev"), "13:63\n");
+}
+
+TEST_F(SysfsTest, ShowsDisksAndPartitionsAsTheyComeAndGo) {
+  EXPECT_EQ(get("/sys/block/ubda/size"), "2048\n");
+  EXPECT_EQ(get("/sys/block/ubda/ro"), "0\n");
+  EXPECT_EQ(get("/sys/dev/block/98:0/subsystem/ubda/queue/logical_block_size"), "512\n");
+  EXPECT_EQ(get("/sys/block/ubda/stat").size(), 17u * 9);
+  EXPECT_EQ(get("/sys/class/block/ubda1/size"), "errno 2");
+  RefPtr<block::BlockDevice> disk = block_devices_.find("ubda");
+  auto& contents = static_cast<block::fake::MemoryDevice&>(*disk).contents();
+  contents[446 + 4] = std::byte{0x83};
+  contents[446 + 8] = std::byte{8};
+  contents[446 + 12] = std::byte{16};
+  contents[510] = std::byte{0x55};
+  contents[511] = std::byte{0xaa};
+  ASSERT_TRUE(block_devices_.rescan(*disk).ok());
+  EXPECT_EQ(get("/sys/class/block/ubda1/size"), "16\n");
+  EXPECT_EQ(get("/sys/block/ubda/ubda1/start"), "8\n");
+  EXPECT_EQ(get("/sys/block/ubda/ubda1/uevent"), "MAJOR=98\nMINOR=1\nDEVNAME=ubda1\nDEVTYPE=partition\nPARTN=1\n");
+  EXPECT_FALSE(names("/sys/block").contains("ubda1"));
+  contents[510] = std::byte{0};
+  ASSERT_TRUE(block_devices_.rescan(*disk).ok());
+  EXPECT_EQ(get("/sys/class/block/ubda1/size"), "errno 2");
+  EXPECT_FALSE(names("/sys/block/ubda").contains("ubda1"));
 }
 
 TEST_F(SysfsTest, NobodyWrites) {

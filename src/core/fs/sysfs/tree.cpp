@@ -104,7 +104,6 @@ Result<void> add_memory_node(Directory& root, unsigned cpus, Kernel& kernel) {
 }
 
 std::string_view class_of(const device::Node& node) {
-  if (node.type == vfs::FileType::BlockDevice) return "block";
   switch (node.number.major) {
     case 1: return "mem";
     case 4:
@@ -124,10 +123,8 @@ Result<void> add_device(Directory& root, const device::Node& node) {
   TRY(device.add_file("dev", TRY(format_string("{}\n", number))));
   TRY(device.add_file("uevent", TRY(format_string("MAJOR={}\nMINOR={}\nDEVNAME={}\n", node.number.major, node.number.minor, node.name))));
   TRY(device.add_link("subsystem", TRY(format_string("../../../../class/{}", kind))));
-  const bool is_block = node.type == vfs::FileType::BlockDevice;
   TRY(TRY(root.directory(TRY(format_string("class/{}", kind))))->add_link(name, TRY(format_string("../../{}", place))));
-  if (is_block) TRY(TRY(root.directory("block"))->add_link(name, TRY(format_string("../{}", place))));
-  return TRY(root.directory(is_block ? "dev/block" : "dev/char"))->add_link(number, TRY(format_string("../../{}", place)));
+  return TRY(root.directory("dev/char"))->add_link(number, TRY(format_string("../../{}", place)));
 }
 
 }  // namespace
@@ -143,7 +140,7 @@ Result<void> build_tree(Directory& root, Kernel& kernel) {
   if (!kernel.devices) return {};
   Result<void> outcome;
   kernel.devices->for_each_node([&](const device::Node& node) {
-    if (outcome.ok()) outcome = add_device(root, node);
+    if (outcome.ok() && node.type == vfs::FileType::CharacterDevice) outcome = add_device(root, node);
   });
   return outcome;
 }

@@ -143,12 +143,14 @@ Result<BlockDevice::Claim> BlockDevice::claim(const void* holder) {
     holder_ = holder;
     ++claims_;
     ++disk_->partition_claims_;
+    add_opener();
     return Claim(std::move(self), holder);
   }
   MutexLock lock(mutex_);
   if (partition_claims_ != 0 || (claims_ != 0 && holder_ != holder)) return error(EBUSY);
   holder_ = holder;
   ++claims_;
+  add_opener();
   return Claim(std::move(self), holder);
 }
 
@@ -157,8 +159,21 @@ void BlockDevice::release_claim() {
     MutexLock disk_lock(disk_->mutex_);
     --disk_->partition_claims_;
   }
-  MutexLock lock(mutex_);
-  if (--claims_ == 0) holder_ = nullptr;
+  {
+    MutexLock lock(mutex_);
+    if (--claims_ == 0) holder_ = nullptr;
+  }
+  drop_opener();
+}
+
+void BlockDevice::add_opener() {
+  openers.fetch_add(1, std::memory_order_acq_rel);
+  if (disk_) disk_->add_opener();
+}
+
+void BlockDevice::drop_opener() {
+  if (openers.fetch_sub(1, std::memory_order_acq_rel) == 1) on_last_close();
+  if (disk_) disk_->drop_opener();
 }
 
 BlockDevice::Claim::~Claim() {

@@ -125,8 +125,11 @@ class BlockDevice : public RefCounted {
   /// Somebody has it, or a partition of it.
   bool is_claimed() const;
 
-  /// Open device files, for BLKRRPART and for drivers that refuse to remove what is in use.
+  /// Who uses the device: open device files and claims. For BLKRRPART, and for drivers that refuse to remove what is in use.
   std::atomic<uint32_t> openers{0};
+  void add_opener();
+  /// The last one tells the driver. Call with no lock held.
+  void drop_opener();
   /// BLKBSZGET and BLKBSZSET: nothing but remembered, as the cache works in pages.
   std::atomic<uint32_t> cache_block_bytes;
   /// Held by device files while they change a part of a sector.
@@ -141,7 +144,7 @@ class BlockDevice : public RefCounted {
     (void)for_writing;
     return {};
   }
-  /// The last device file was closed. No lock is held.
+  /// Nobody uses the device any more. No lock is held.
   virtual void on_last_close() {}
   /// Requests of ioctl(2) that are the driver's own; ENOTTY. `for_writing`: the file was opened so.
   virtual Result<int64_t> ioctl(Task& task, uint32_t request, uint64_t argument, bool for_writing);

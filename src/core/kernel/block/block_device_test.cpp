@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/kernel/block/fake_memory_device.h"
+#include "core/kernel/block/statistics_text.h"
 
 namespace umk::block {
 namespace {
@@ -101,6 +102,30 @@ TEST(BlockDevice, CountsWhatItDid) {
   EXPECT_EQ(counts.of(Operation::Flush).requests, 1u);
   EXPECT_EQ(counts.of(Operation::Discard).sectors, 1u);
   EXPECT_EQ(counts.in_flight, 0u);
+}
+
+TEST(BlockDevice, ShowsItsFiguresAsLinuxDoes) {
+  RefPtr<MemoryDevice> disk = MemoryDevice::make(kMiB);
+  ASSERT_TRUE(disk->write(0, sector_of('x')).ok());
+  ASSERT_TRUE(disk->write_zeroes(0, 1024).ok());
+  ASSERT_TRUE(disk->discard(0, 512).ok());
+  StringSink plain, wide;
+  put_statistics(plain, *disk, 0);
+  put_statistics(wide, *disk, 8);
+  EXPECT_EQ(plain.view(), "0 0 0 0 2 0 3 0 0 0 0 1 0 1 0 0 0");
+  EXPECT_EQ(wide.view().size(), 17u * 9 - 1);
+}
+
+TEST(BlockDevice, TellsTheDriverWhenNobodyUsesItAnyMore) {
+  RefPtr<MemoryDevice> disk = MemoryDevice::make(kMiB);
+  int me = 0;
+  disk->add_opener();
+  BlockDevice::Claim claim = disk->claim(&me).take();
+  EXPECT_EQ(disk->openers, 2u);
+  disk->drop_opener();
+  EXPECT_EQ(disk->openers, 1u);
+  claim = BlockDevice::Claim();
+  EXPECT_EQ(disk->openers, 0u);
 }
 
 TEST(Batch, WaitsForAllAndTellsTheFirstFailure) {

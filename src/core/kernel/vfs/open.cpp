@@ -125,7 +125,9 @@ Result<RefPtr<OpenFile>> Vfs::open_place(const Caller& caller, Path place, uint3
 
   const bool truncates = (flags & kTruncate) && inode.is_regular();
   const Path place_kept = truncates ? place : Path();
-  RefPtr<OpenFile> file = TRY(make_open_file(caller, std::move(place), flags & ~(kCreate | kExclusive | kTruncate)));
+  // O_EXCL by itself means something for block devices alone: open(2).
+  const uint32_t exclusive = inode.type() == FileType::BlockDevice && !(flags & kCreate) ? 0 : kExclusive;
+  RefPtr<OpenFile> file = TRY(make_open_file(caller, std::move(place), flags & ~(kCreate | exclusive | kTruncate)));
   if (truncates) {
     // With O_RDONLY the effect of O_TRUNC is unspecified; Linux truncates, and needs no other program to run the file.
     TRY(truncate(caller, Target(place_kept), 0, false));

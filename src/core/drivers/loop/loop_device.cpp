@@ -1,0 +1,268 @@
+#include "core/drivers/loop/loop_device.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/base/bits.h"
+#include "core/kernel/task/task.h"
+#include "core/kernel/vfs/superblock.h"
+
+namespace umk::loop {
+
+using namespace loop_abi;
+
+namespace {
+
+constexpr uint32_t kKnownFlags = kReadOnly | kAutoClear | kPartitionScan | kDirect;
+constexpr uint32_t kPunch = static_cast<uint32_t>(vfs::FallocateMode::KeepSize) | static_cast<uint32_t>(vfs::FallocateMode::PunchHole);
+
+/// What this driver does not do is refused rather than taken for done.
+Result<void> check_wanted(const Status& wanted) {
+  if (wanted.encryption != 0 || wanted.key_size != 0) return error(EINVAL);
+  if (wanted.flags & ~kKnownFlags) return error(EINVAL);
+  if (wanted.flags & (kPartitionScan | kDirect)) return error(EINVAL);
+  if (wanted.offset > INT64_MAX || wanted.size_limit > INT64_MAX) return error(EOVERFLOW);
+  return {};
+}
+
+Result<void> write_all(vfs::OpenFile& file, uint64_t offset, std::span<const std::byte> from) {
+  UserInBuffer buffer = UserInBuffer::kernel(from);
+  while (buffer.remaining() != 0) {
+    const size_t put = TRY(file.write_at(offset, buffer, false));
+    if (put == 0) return error(EIO);
+    offset += put;
+  }
+  return {};
+}
+
+Result<void> read_all(vfs::OpenFile& file, uint64_t offset, std::span<std::byte> into) {
+  UserOutBuffer buffer = UserOutBuffer::kernel(into);
+  while (buffer.remaining() != 0) {
+    const size_t got = TRY(file.read_at(offset, buffer));
+    // The file has become shorter.
+    if (got == 0) return error(EIO);
+    offset += got;
+  }
+  return {};
+}
+
+Result<void> zero_range(vfs::OpenFile& file, uint64_t offset, uint64_t bytes) {
+  const Result<void> punched = file.inode().allocate(kPunch, offset, bytes);
+  if (punched.ok() || punched.code() != EOPNOTSUPP) return punched;
+  static constexpr std::byte kZeroes[4096] = {};
+  while (bytes != 0) {
+    const size_t piece = static_cast<size_t>(std::min<uint64_t>(sizeof kZeroes, bytes));
+    TRY(write_all(file, offset, std::span(kZeroes).first(piece)));
+    offset += piece;
+    bytes -= piece;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<RefPtr<LoopDevice>> LoopDevice::create(uint32_t number) {
+  const block::Geometry geometry{.bytes = 0, .discard_bytes = kPageSize};
+  return make_ref<LoopDevice>(TRY(format_string("loop{}", number)), number, geometry);
+}
+
+LoopDevice::Binding LoopDevice::binding() {
+  MutexLock lock(mutex_);
+  return binding_;
+}
+
+bool LoopDevice::is_bound() {
+  MutexLock lock(mutex_);
+  return static_cast<bool>(binding_.file);
+}
+
+Result<uint64_t> LoopDevice::size_of(const Binding& binding) {
+  // A block device says its size where its file ends.
+  uint64_t bytes = binding.file->inode().size_bytes();
+  if (binding.file->inode().type() == vfs::FileType::BlockDevice) {
+    const uint64_t position = binding.file->position();
+    bytes = TRY(binding.file->seek(0, 2));
+    binding.file->set_position(position);
+  } else {
+    const vfs::Metadata metadata = TRY(binding.file->inode().metadata());
+    bytes = metadata.size_bytes;
+  }
+  bytes = bytes > binding.offset ? bytes - binding.offset : 0;
+  if (binding.size_limit != 0) bytes = std::min(bytes, binding.size_limit);
+  return round_down(bytes, block::kSectorBytes);
+}
+
+Result<void> LoopDevice::bind(RefPtr<vfs::OpenFile> file, const Status& wanted, bool for_writing) {
+  TRY(check_wanted(wanted));
+  const vfs::FileType type = file->inode().type();
+  if ((type != vfs::FileType::Regular && type != vfs::FileType::BlockDevice) || !file->is_readable()) return error(EINVAL);
+  // A device on itself would never come to an end.
+  if (type == vfs::FileType::BlockDevice && file->inode().device() == number()) return error(EBADF);
+  Binding fresh;
+  fresh.file = std::move(file);
+  fresh.offset = wanted.offset;
+  fresh.size_limit = wanted.size_limit;
+  fresh.flags = wanted.flags & kAutoClear;
+  if (!for_writing || !fresh.file->is_writable() || (wanted.flags & kReadOnly)) fresh.flags |= kReadOnly;
+  memcpy(fresh.file_name, wanted.file_name, sizeof fresh.file_name - 1);
+  const uint64_t bytes = TRY(size_of(fresh));
+  const bool is_read_only = fresh.flags & kReadOnly;
+  {
+    MutexLock lock(mutex_);
+    if (binding_.file) return error(EBUSY);
+    binding_ = std::move(fresh);
+  }
+  TRY(set_read_only(is_read_only));
+  set_size(bytes);
+  return {};
+}
+
+void LoopDevice::release(RefPtr<vfs::OpenFile> file) {
+  set_size(0);
+  (void)set_read_only(false);
+  if (file && file->is_writable()) (void)file->sync(true);
+}
+
+Result<void> LoopDevice::unbind(uint32_t own_openers) {
+  RefPtr<vfs::OpenFile> file;
+  {
+    MutexLock lock(mutex_);
+    if (!binding_.file) return error(ENXIO);
+    if (openers.load(std::memory_order_acquire) > own_openers) {
+      binding_.flags |= kAutoClear;
+      return {};
+    }
+    file = std::move(binding_.file);
+    binding_ = Binding{};
+  }
+  release(std::move(file));
+  return {};
+}
+
+void LoopDevice::on_last_close() {
+  RefPtr<vfs::OpenFile> file;
+  {
+    MutexLock lock(mutex_);
+    if (!binding_.file || !(binding_.flags & kAutoClear) || openers.load(std::memory_order_acquire) != 0) return;
+    file = std::move(binding_.file);
+    binding_ = Binding{};
+  }
+  release(std::move(file));
+}
+
+Result<Status> LoopDevice::status() {
+  const Binding bound = binding();
+  if (!bound.file) return error(ENXIO);
+  const vfs::Metadata metadata = TRY(bound.file->inode().metadata());
+  Status status{};
+  status.device = bound.file->inode().superblock().device().encoded();
+  status.inode = metadata.number;
+  status.node_device = bound.file->inode().device().encoded();
+  status.offset = bound.offset;
+  status.size_limit = bound.size_limit;
+  status.number = loop_number_;
+  status.flags = bound.flags;
+  memcpy(status.file_name, bound.file_name, sizeof status.file_name);
+  return status;
+}
+
+Result<void> LoopDevice::change(const Status& wanted) {
+  TRY(check_wanted(wanted));
+  Binding changed = binding();
+  if (!changed.file) return error(ENXIO);
+  changed.offset = wanted.offset;
+  changed.size_limit = wanted.size_limit;
+  changed.flags = (changed.flags & ~kAutoClear) | (wanted.flags & kAutoClear);
+  memcpy(changed.file_name, wanted.file_name, sizeof changed.file_name - 1);
+  const uint64_t bytes = TRY(size_of(changed));
+  {
+    MutexLock lock(mutex_);
+    if (binding_.file != changed.file) return error(ENXIO);
+    binding_ = std::move(changed);
+  }
+  set_size(bytes);
+  return {};
+}
+
+Result<void> LoopDevice::update_size() {
+  const Binding bound = binding();
+  if (!bound.file) return error(ENXIO);
+  set_size(TRY(size_of(bound)));
+  return {};
+}
+
+Result<int64_t> LoopDevice::ioctl(Task& task, uint32_t request, uint64_t argument, bool for_writing) {
+  const bool is_administrator = task.credentials().has(Capability::SysAdmin);
+  const bool may_change = for_writing || is_administrator;
+  switch (request) {
+    case kSetFile: {
+      TRY(bind(TRY(task.fds().get(Fd{static_cast<int>(argument)})), Status{}, for_writing));
+      return int64_t{0};
+    }
+    case kConfigure: {
+      const Configuration wanted = TRY(UserPtr<Configuration>(argument).read());
+      if (wanted.block_size != 0 && wanted.block_size != block::kSectorBytes) return error(EINVAL);
+      TRY(bind(TRY(task.fds().get(Fd{static_cast<int>(wanted.fd)})), wanted.status, for_writing));
+      return int64_t{0};
+    }
+    case kClearFile:
+      TRY(unbind(1));
+      return int64_t{0};
+    case kGetStatus64: {
+      const Status now = TRY(status());
+      TRY(UserPtr<Status>(argument).write(now));
+      return int64_t{0};
+    }
+    case kSetStatus64:
+      if (!may_change) return error(EPERM);
+      TRY(change(TRY(UserPtr<Status>(argument).read())));
+      return int64_t{0};
+    case kSetCapacity:
+      if (!may_change) return error(EPERM);
+      TRY(update_size());
+      return int64_t{0};
+    case kSetDirect:
+      if (!is_bound()) return error(ENXIO);
+      if (argument != 0) return error(EINVAL);
+      return int64_t{0};
+    case kSetBlockSize:
+      if (!may_change) return error(EPERM);
+      if (!is_bound()) return error(ENXIO);
+      if (argument != block::kSectorBytes) return error(EINVAL);
+      return int64_t{0};
+    default: return error(ENOTTY);
+  }
+}
+
+Result<void> LoopDevice::do_request(block::Request& request, uint64_t offset) {
+  const Binding bound = binding();
+  if (!bound.file) return error(EIO);
+  vfs::OpenFile& file = *bound.file;
+  uint64_t at = bound.offset + offset;
+  switch (request.operation) {
+    case block::Operation::Read:
+      for (const block::Segment& segment : request.segments) {
+        TRY(read_all(file, at, std::span(segment.data, segment.bytes)));
+        at += segment.bytes;
+      }
+      return {};
+    case block::Operation::Write:
+      for (const block::Segment& segment : request.segments) {
+        TRY(write_all(file, at, std::span<const std::byte>(segment.data, segment.bytes)));
+        at += segment.bytes;
+      }
+      break;
+    case block::Operation::Flush: return bound.flags & kReadOnly ? Result<void>() : file.sync(true);
+    case block::Operation::Discard: return file.inode().allocate(kPunch, at, request.bytes);
+    case block::Operation::WriteZeroes: TRY(zero_range(file, at, request.bytes)); break;
+  }
+  return request.is_durable ? file.sync(true) : Result<void>();
+}
+
+void LoopDevice::start(block::Request& request, uint64_t offset) {
+  const Result<void> done = do_request(request, offset);
+  const int code = done.code();
+  finish(request, code == 0 || code == ENOSPC || (code == EOPNOTSUPP && request.operation == block::Operation::Discard) ? code : EIO);
+}
+
+}  // namespace umk::loop

@@ -1,0 +1,61 @@
+// LoopDevice: a block device whose sectors are bytes of a file of this machine: loop(4), losetup(8), mount -o loop.
+//
+// Life: there are a few from the start, without a file; LOOP_SET_FD or LOOP_CONFIGURE binds one, LOOP_CLR_FD, or the last close of one that clears itself, sets it
+// free. An unbound device has no sectors.
+//
+// Requests are done in the caller's context by reading and writing the file, through its filesystem's cache. What the caller holds are locks of whatever lies on the
+// device; the file lies on something that knows nothing of the device, so no circle of locks can arise, although ranks repeat.
+//
+// Lock: `mutex_` (LockRank::Block) guards the binding; nothing is called while it is held.
+#pragma once
+
+#include "core/abi/loop.h"
+#include "core/kernel/block/block_devices.h"
+#include "core/kernel/vfs/open_file.h"
+
+namespace umk::loop {
+
+inline constexpr uint32_t kMajor = 7;
+
+class LoopDevice final : public block::BlockDevice {
+ public:
+  static Result<RefPtr<LoopDevice>> create(uint32_t number);
+  LoopDevice(String name, uint32_t number, const block::Geometry& geometry)
+      : BlockDevice(std::move(name), DeviceNumber{kMajor, number}, geometry), loop_number_(number) {}
+
+  uint32_t loop_number() const { return loop_number_; }
+  bool is_bound();
+
+  Result<int64_t> ioctl(Task& task, uint32_t request, uint64_t argument, bool for_writing) override;
+  void on_last_close() override;
+
+  /// EBUSY when a file is bound already, EINVAL for what is no file or block device, or flags that are not known.
+  Result<void> bind(RefPtr<vfs::OpenFile> file, const loop_abi::Status& wanted, bool for_writing);
+  /// ENXIO when none is bound. In use by others than the caller it clears itself when they are done.
+  Result<void> unbind(uint32_t own_openers);
+  Result<loop_abi::Status> status();
+  Result<void> change(const loop_abi::Status& wanted);
+  /// The file's size has changed.
+  Result<void> update_size();
+
+ protected:
+  void start(block::Request& request, uint64_t offset) override;
+
+ private:
+  struct Binding {
+    RefPtr<vfs::OpenFile> file;
+    uint64_t offset = 0, size_limit = 0;
+    uint32_t flags = 0;
+    char file_name[64] = {};
+  };
+  Binding binding();
+  Result<void> do_request(block::Request& request, uint64_t offset);
+  static Result<uint64_t> size_of(const Binding& binding);
+  void release(RefPtr<vfs::OpenFile> file);
+
+  const uint32_t loop_number_;
+  Mutex mutex_{LockRank::Block};
+  Binding binding_ GUARDED_BY(mutex_);
+};
+
+}  // namespace umk::loop
