@@ -212,7 +212,7 @@ void ResidentEngine::enter_empty_address_space(Task& task) {
   }
   write_fs_base(0);
   bundle.guest_gs_in_use = 0;
-  std::memset(&bundle.host->slot(), 0, sizeof(Slot));
+  forget_slots();
   bundle.host->enter_on(bundle);
   MUST(load_vectors(0), "the initial state is valid");
 }

@@ -59,6 +59,8 @@ inline HostThread& current_host() { return *reinterpret_cast<Context&>(current_s
 Result<std::unique_ptr<Vessel>> make_vessel(uint32_t slot_index);
 /// Another thread of a vessel, not yet running; the caller took the slot for it.
 Result<HostThread*> make_thread_of(Vessel& vessel, uint32_t slot_index);
+/// Leaves nothing of the last program in the save areas, all of which it could write to, for the next one. Its other threads are gone.
+void forget_slots();
 /// Frees a host thread that never ran or has left its stacks for good.
 void recycle_host_thread(HostThread* host);
 /// Frees the host threads of a vessel that have left their stacks for good, and their slots.

@@ -50,16 +50,6 @@ void empty_user_range() {
   MUST(host::munmap(layout::kUserStart, layout::kUserEnd - layout::kUserStart), "unmapping whole ranges needs no memory");
 }
 
-/// Nothing of the last program is left in the save areas for the next one to read.
-void forget_slots(Vessel& vessel) {
-  if (vessel.is_single.load(std::memory_order_relaxed)) {
-    std::memset(&vessel.leader->slot(), 0, sizeof(Slot));
-  } else {
-    constexpr int kDontNeed = 4;
-    MUST(host::madvise(layout::kSlots, layout::kSlotsBytes, kDontNeed), "private memory can always be given back");
-  }
-}
-
 [[noreturn]] void leave_host_process(Vessel& vessel) {
   Machine& m = machine();
   m.vessels_live.fetch_sub(1);
@@ -83,7 +73,7 @@ void return_to_pool(Vessel& vessel) {
   }
   if (leave) leave_host_process(vessel);
   empty_user_range();
-  forget_slots(vessel);
+  forget_slots();
   if (m.parameters.shield) note_only_thread(*vessel.leader);
   {
     MutexLock lock(m.pool_mutex);
@@ -145,6 +135,13 @@ void make_machine(const BootParameters& parameters) {
   made->parameters = parameters;
   MutexLock lock(made->selector_mutex);
   for (uint32_t i = kSelectorCount; i-- > 0;) made->free_selectors[made->free_selector_count++] = i;
+}
+
+void forget_slots() {
+  // The first page is kept: every program uses it.
+  std::memset(reinterpret_cast<void*>(layout::kSlots), 0, kPageSize);
+  constexpr int kDontNeed = 4;
+  MUST(host::madvise(layout::kSlots + kPageSize, layout::kSlotsBytes - kPageSize, kDontNeed), "private memory can always be given back");
 }
 
 void recycle_host_thread(HostThread* host) {
