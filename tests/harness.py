@@ -82,6 +82,23 @@ def reap_leftovers(known=(), patience=1.0):
     return [text for _, text in running]
 
 
+def kill_tree(pid):
+    """Kills a process with all its descendants, whatever groups they are in."""
+    below = [pid]
+    for parent in below:
+        try:
+            for name in os.listdir(f"/proc/{parent}/task"):
+                with open(f"/proc/{parent}/task/{name}/children") as file:
+                    below += [int(word) for word in file.read().split()]
+        except OSError:
+            pass
+    for each in below:
+        try:
+            os.kill(each, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
 def traces():
     """Files and sockets that umk may leave: its names in the places for such things."""
     found = set()

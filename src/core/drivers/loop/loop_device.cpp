@@ -4,8 +4,9 @@
 #include <cstring>
 
 #include "core/base/bits.h"
+#include "core/kernel/task/kernel.h"
 #include "core/kernel/task/task.h"
-#include "core/kernel/vfs/superblock.h"
+#include "core/kernel/vfs/vfs.h"
 
 namespace umk::loop {
 
@@ -15,6 +16,15 @@ namespace {
 
 constexpr uint32_t kKnownFlags = kReadOnly | kAutoClear | kPartitionScan | kDirect;
 constexpr uint32_t kPunch = static_cast<uint32_t>(vfs::FallocateMode::KeepSize) | static_cast<uint32_t>(vfs::FallocateMode::PunchHole);
+
+/// The file's name, as its binder sees it; empty for a file without one.
+Result<String> path_of(Task& task, const vfs::OpenFile& file) {
+  if (!file.path().dentry) return String{};
+  Vector<char> buffer;
+  TRY(buffer.resize(vfs::kPathLimit));
+  const Result<std::string_view> text = task.kernel().vfs->path_text(file.path(), task.fs().root(), buffer);
+  return text.ok() ? String::from(text.value()) : Result<String>(String{});
+}
 
 /// What this driver does not do is refused rather than taken for done.
 Result<void> check_wanted(const Status& wanted) {
@@ -66,15 +76,37 @@ Result<RefPtr<LoopDevice>> LoopDevice::create(uint32_t number) {
   return make_ref<LoopDevice>(TRY(format_string("loop{}", number)), number, geometry);
 }
 
-LoopDevice::Binding LoopDevice::binding() {
+LoopDevice::Binding LoopDevice::binding() const {
   MutexLock lock(mutex_);
   return binding_;
 }
 
-bool LoopDevice::is_bound() {
+bool LoopDevice::is_bound() const {
   MutexLock lock(mutex_);
   return static_cast<bool>(binding_.file);
 }
+
+template <uint64_t (*kValue)(const LoopDevice::Binding&)>
+void LoopDevice::show_value(const BlockDevice& device, TextSink& sink) {
+  format(sink, "{}\n", kValue(static_cast<const LoopDevice&>(device).binding()));
+}
+
+void LoopDevice::show_path(const BlockDevice& device, TextSink& sink) {
+  const LoopDevice& loop = static_cast<const LoopDevice&>(device);
+  MutexLock lock(loop.mutex_);
+  format(sink, "{}\n", loop.path_);
+}
+
+constinit const LoopDevice::Attribute LoopDevice::kAttributes[6] = {
+    {"backing_file", show_path},
+    {"offset", show_value<[](const Binding& binding) { return binding.offset; }>},
+    {"sizelimit", show_value<[](const Binding& binding) { return binding.size_limit; }>},
+    {"autoclear", show_value<[](const Binding& binding) { return uint64_t{(binding.flags & kAutoClear) != 0}; }>},
+    {"partscan", show_value<[](const Binding&) { return uint64_t{0}; }>},
+    {"dio", show_value<[](const Binding&) { return uint64_t{0}; }>},
+};
+
+block::BlockDevice::AttributeGroup LoopDevice::attributes() const { return {"loop", kAttributes}; }
 
 Result<uint64_t> LoopDevice::size_of(const Binding& binding) {
   // A block device says its size where its file ends.
@@ -92,7 +124,7 @@ Result<uint64_t> LoopDevice::size_of(const Binding& binding) {
   return round_down(bytes, block::kSectorBytes);
 }
 
-Result<void> LoopDevice::bind(RefPtr<vfs::OpenFile> file, const Status& wanted, bool for_writing) {
+Result<void> LoopDevice::bind(RefPtr<vfs::OpenFile> file, const Status& wanted, bool for_writing, String path) {
   TRY(check_wanted(wanted));
   const vfs::FileType type = file->inode().type();
   if ((type != vfs::FileType::Regular && type != vfs::FileType::BlockDevice) || !file->is_readable()) return error(EINVAL);
@@ -111,6 +143,7 @@ Result<void> LoopDevice::bind(RefPtr<vfs::OpenFile> file, const Status& wanted, 
     MutexLock lock(mutex_);
     if (binding_.file) return error(EBUSY);
     binding_ = std::move(fresh);
+    path_ = std::move(path);
   }
   TRY(set_read_only(is_read_only));
   set_size(bytes);
@@ -196,13 +229,17 @@ Result<int64_t> LoopDevice::ioctl(Task& task, uint32_t request, uint64_t argumen
   const bool may_change = for_writing || is_administrator;
   switch (request) {
     case kSetFile: {
-      TRY(bind(TRY(task.fds().get(Fd{static_cast<int>(argument)})), Status{}, for_writing));
+      RefPtr<vfs::OpenFile> file = TRY(task.fds().get(Fd{static_cast<int>(argument)}));
+      String path = TRY(path_of(task, *file));
+      TRY(bind(std::move(file), Status{}, for_writing, std::move(path)));
       return int64_t{0};
     }
     case kConfigure: {
       const Configuration wanted = TRY(UserPtr<Configuration>(argument).read());
       if (wanted.block_size != 0 && wanted.block_size != block::kSectorBytes) return error(EINVAL);
-      TRY(bind(TRY(task.fds().get(Fd{static_cast<int>(wanted.fd)})), wanted.status, for_writing));
+      RefPtr<vfs::OpenFile> file = TRY(task.fds().get(Fd{static_cast<int>(wanted.fd)}));
+      String path = TRY(path_of(task, *file));
+      TRY(bind(std::move(file), wanted.status, for_writing, std::move(path)));
       return int64_t{0};
     }
     case kClearFile:

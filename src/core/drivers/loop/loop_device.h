@@ -24,13 +24,15 @@ class LoopDevice final : public block::BlockDevice {
       : BlockDevice(std::move(name), DeviceNumber{kMajor, number}, geometry), loop_number_(number) {}
 
   uint32_t loop_number() const { return loop_number_; }
-  bool is_bound();
+  bool is_bound() const;
+  AttributeGroup attributes() const override;
+  bool has_attributes() const override { return is_bound(); }
 
   Result<int64_t> ioctl(Task& task, uint32_t request, uint64_t argument, bool for_writing) override;
   void on_last_close() override;
 
-  /// EBUSY when a file is bound already, EINVAL for what is no file or block device, or flags that are not known.
-  Result<void> bind(RefPtr<vfs::OpenFile> file, const loop_abi::Status& wanted, bool for_writing);
+  /// `path` is what /sys shows as the file's name. EBUSY when a file is bound already, EINVAL for what is no file or block device, or flags that are not known.
+  Result<void> bind(RefPtr<vfs::OpenFile> file, const loop_abi::Status& wanted, bool for_writing, String path);
   /// ENXIO when none is bound. In use by others than the caller it clears itself when they are done.
   Result<void> unbind(uint32_t own_openers);
   Result<loop_abi::Status> status();
@@ -48,14 +50,19 @@ class LoopDevice final : public block::BlockDevice {
     uint32_t flags = 0;
     char file_name[64] = {};
   };
-  Binding binding();
+  Binding binding() const;
+  template <uint64_t (*kValue)(const Binding&)>
+  static void show_value(const BlockDevice& device, TextSink& sink);
+  static void show_path(const BlockDevice& device, TextSink& sink);
+  static const Attribute kAttributes[6];
   Result<void> do_request(block::Request& request, uint64_t offset);
   static Result<uint64_t> size_of(const Binding& binding);
   void release(RefPtr<vfs::OpenFile> file);
 
   const uint32_t loop_number_;
-  Mutex mutex_{LockRank::Block};
+  mutable Mutex mutex_{LockRank::Block};
   Binding binding_ GUARDED_BY(mutex_);
+  String path_ GUARDED_BY(mutex_);
 };
 
 }  // namespace umk::loop

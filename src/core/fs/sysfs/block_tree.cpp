@@ -48,6 +48,10 @@ Result<void> add_disk(Directory& directory, BlockDevice& device) {
   TRY(add_number(directory, "range", block::BlockDevices::kMinorsOfDisk));
   TRY(add_number(directory, "ext_range", block::BlockDevices::kMinorsOfDisk));
   if (!device.serial().empty()) TRY(directory.add_file("serial", TRY(format_string("{}\n", device.serial()))));
+  if (const BlockDevice::AttributeGroup group = device.attributes(); !group.directory.empty()) {
+    Directory& own = *TRY(directory.add_attribute_directory(group.directory, device));
+    for (const BlockDevice::Attribute& attribute : group.attributes) TRY(own.add_block_file(attribute.name, device, attribute.show));
+  }
   Directory& queue = *TRY(directory.directory("queue"));
   TRY(add_number(queue, "logical_block_size", device.logical_block_bytes()));
   TRY(add_number(queue, "hw_sector_size", device.logical_block_bytes()));

@@ -31,16 +31,25 @@ Superblock& Directory::tree() const { return static_cast<Superblock&>(superblock
 RefPtr<vfs::Inode> Directory::find(std::string_view name) {
   MutexLock lock(children_mutex_);
   for (const Child& child : children_)
-    if (child.name == name) return child.inode;
+    if (child.name == name) return child.is_there() ? child.inode : nullptr;
   return {};
 }
 
 Result<void> Directory::add(std::string_view name, RefPtr<vfs::Inode> inode) {
   CHECK(!find(name), "a name in sysfs is given once");
   if (inode->is_directory()) links_.fetch_add(1);
-  Child child{TRY(String::from(name)), std::move(inode)};
+  Child child{TRY(String::from(name)), std::move(inode), nullptr};
   MutexLock lock(children_mutex_);
   return children_.push_back(std::move(child));
+}
+
+Result<Directory*> Directory::add_attribute_directory(std::string_view name, block::BlockDevice& device) {
+  RefPtr<Directory> made = TRY(make_ref<Directory>(tree()));
+  Directory* directory = made.get();
+  Child child{TRY(String::from(name)), std::move(made), &device};
+  MutexLock lock(children_mutex_);
+  TRY(children_.push_back(std::move(child)));
+  return directory;
 }
 
 void Directory::remove(std::string_view name) {
@@ -103,6 +112,7 @@ Result<uint64_t> Directory::list(uint64_t position, vfs::InodeNumber parent_numb
       taken = sink.emit(position == 0 ? "." : "..", position == 0 ? number() : parent_number, vfs::FileType::Directory, position + 1);
     } else {
       const Child& child = children_[position - 2];
+      if (!child.is_there()) continue;
       taken = sink.emit(child.name, child.inode->number(), child.inode->type(), position + 1);
     }
     if (!taken) break;

@@ -35,6 +35,8 @@ class Directory final : public Node {
   Result<void> add_live_file(std::string_view name, Kernel& kernel, Show show);
   Result<void> add_link(std::string_view name, std::string_view target);
   Result<void> add_block_file(std::string_view name, block::BlockDevice& device, ShowBlock show);
+  /// A directory below this one, which is there while the device has attributes of its driver.
+  Result<Directory*> add_attribute_directory(std::string_view name, block::BlockDevice& device);
   /// Takes a name out; nothing happens when there is none.
   void remove(std::string_view name);
 
@@ -47,6 +49,8 @@ class Directory final : public Node {
   struct Child {
     String name;
     RefPtr<vfs::Inode> inode;
+    const block::BlockDevice* condition = nullptr;  // there while this has attributes; the files in the directory keep it alive
+    bool is_there() const { return !condition || condition->has_attributes(); }
   };
   RefPtr<vfs::Inode> find(std::string_view name);
   Result<void> add(std::string_view name, RefPtr<vfs::Inode> inode);

@@ -24,6 +24,7 @@
 #include "core/abi/device_number.h"
 #include "core/base/make.h"
 #include "core/base/string.h"
+#include "core/base/text.h"
 #include "core/kernel/block/request.h"
 
 namespace umk {
@@ -137,6 +138,18 @@ class BlockDevice : public RefCounted {
 
   /// What the device calls itself, for /sys; empty when it has none.
   virtual std::string_view serial() const { return {}; }
+
+  /// Files of the driver's own in a directory below /sys/block/NAME, which is there while has_attributes().
+  struct Attribute {
+    std::string_view name;
+    void (*show)(const BlockDevice& device, TextSink& sink);
+  };
+  struct AttributeGroup {
+    std::string_view directory;  // empty: none
+    std::span<const Attribute> attributes;
+  };
+  virtual AttributeGroup attributes() const { return {}; }
+  virtual bool has_attributes() const { return false; }
 
   // What a driver may add to its device files.
   /// Refuses an open: EROFS for what cannot be written.
