@@ -4,9 +4,12 @@ Where the processor has protection keys the shield is demanded (shield=on) and e
 host's tables from outside. Elsewhere only those are run that make sense without keys.
 """
 
+import atexit
+import functools
 import os
 import re
 import signal
+import struct
 import subprocess
 import tempfile
 import time
@@ -23,13 +26,25 @@ def has_keys():
         return re.search(r"^flags\s*:.*\bospke\b", file.read(), re.MULTILINE) is not None
 
 
+@functools.cache
 def kernel_file():
-    """The kernel with its symbols, as the build left it beside umk."""
-    folder = os.path.dirname(os.path.realpath(harness.UMK))
-    for name in ("vmumk", "vmumk.stripped", "release/vmumk.stripped"):
-        if os.path.exists(os.path.join(folder, name)):
-            return os.path.join(folder, name)
-    return ""
+    """The kernel as umk carries it, symbols and all, in a file of its own: what any attacker has who has the program."""
+    with open(harness.UMK, "rb") as file:
+        umk = file.read()
+    image = layout()["kImage"]
+    at = umk.find(b"\x7fELF", 1)
+    while at > 0:
+        # Where program headers and section headers begin, how large a section header is, how many there are.
+        segments, sections, size, count = struct.unpack_from("<QQ10xHH", umk, at + 32)
+        if segments == 64 and struct.unpack_from("<Q", umk, at + segments + 16)[0] == image:
+            break
+        at = umk.find(b"\x7fELF", at + 1)
+    if at < 0:
+        return ""
+    with tempfile.NamedTemporaryFile(prefix="umk-test-kernel-", delete=False) as file:
+        file.write(umk[at:at + sections + size * count])
+    atexit.register(os.unlink, file.name)
+    return file.name
 
 
 def attacks():

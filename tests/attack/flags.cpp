@@ -65,20 +65,13 @@ void signals_work_with(uint64_t flag) {
 volatile long steps = 0;
 void on_step(int) { steps = steps + 1; }
 
-// Jumps to every byte of the gate and of the signal entry with the flag set.
+// Jumps to every byte of the gates with the flag set.
 void gate_with(uint64_t flag) {
-  const KernelFile& kernel = KernelFile::get();
-  const uint64_t step = is_thorough() ? 1 : 3;
-  for (uint64_t at = kernel.need("umk_gate_start"); at < kernel.need("umk_gate_end"); at += step) {
-    JumpRegisters registers = registers_for(at % 2 == 0 ? Profile::Buffer : Profile::Zero, at);
+  const std::vector<uint64_t> bytes = KernelFile::get().gate_bytes();
+  for (size_t i = 0; i < bytes.size(); i += is_thorough() ? 1 : 5) {
+    JumpRegisters registers = registers_for(i % 2 == 0 ? Profile::Buffer : Profile::Zero, bytes[i]);
     registers.eflags |= flag;
     try_jump("gate", registers);
-  }
-  const uint64_t signal_entry = kernel.need("umk_signal_entry");
-  for (uint64_t at = signal_entry; at < signal_entry + 64; at += step) {
-    JumpRegisters registers = registers_for(Profile::Buffer, at);
-    registers.eflags |= flag;
-    try_jump("signal entry", registers);
   }
   print_jump_counts();
 }

@@ -19,8 +19,7 @@ bool loads_state(const unsigned char* at) { return at[0] == 0x0f && at[1] + 1 ==
 }  // namespace
 
 ATTACK(gate_every_byte, Needs::Keys) {
-  const KernelFile& kernel = KernelFile::get();
-  for (uint64_t at = kernel.need("umk_gate_start"); at < kernel.need("umk_gate_end"); at++) {
+  for (const uint64_t at : KernelFile::get().gate_bytes()) {
     if (is_thorough()) {
       for (const Profile profile : kProfiles) try_jump(to_text(profile).c_str(), registers_for(profile, at));
     } else {
@@ -92,7 +91,7 @@ ATTACK(xrstor_pkru, Needs::Keys) {
 // Threads jump into the gate in processes side by side, while others work: only those who jump may die.
 ATTACK(gate_death_isolated, Needs::Keys) {
   const KernelFile& kernel = KernelFile::get();
-  const uint64_t from = kernel.need("umk_gate_start"), to = kernel.need("umk_gate_end");
+  const uint64_t from = kernel.gate("gate_start"), to = kernel.gate("gate_end");
   registers_for(Profile::Kernel, 0);
   pid_t workers[3];
   for (pid_t& worker : workers) {
@@ -145,8 +144,8 @@ ATTACK(gate_death_isolated, Needs::Keys) {
 // An exit of the gate runs on a register block that the guest made, while signals arrive: whatever is restored, it is a guest's.
 ATTACK(exit_replay, Needs::Keys) {
   const KernelFile& kernel = KernelFile::get();
-  const uint64_t exits[] = {kernel.need("umk_gate_exit_fast"), kernel.need("umk_gate_exit_begin"), kernel.need("umk_gate_exit_full"),
-                            kernel.need("umk_gate_exit_again")};
+  const uint64_t exits[] = {kernel.gate("gate_exit_begin"), kernel.gate("gate_exit_full"), kernel.gate("gate_exit_again"),
+                            kernel.gate("leave_to_guest")};
   for (const uint64_t exit : exits) {
     for (int round = 0; round < 6; round++) {
       const Ended ended = attempt(

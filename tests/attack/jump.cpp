@@ -164,10 +164,17 @@ uint64_t KernelFile::symbol(const char* name) const {
   return 0;
 }
 
-uint64_t KernelFile::need(const char* name) const {
-  const uint64_t address = symbol(name);
+uint64_t KernelFile::gate(const char* name) const {
+  const uint64_t address = symbol((std::string("umk_keyed_") + name).c_str());
   if (address == 0) cannot(name);
   return address;
+}
+
+std::vector<uint64_t> KernelFile::gate_bytes() const {
+  std::vector<uint64_t> found;
+  for (uint64_t at = gate("gate_start"); at < gate("gate_end"); at++) found.push_back(at);
+  for (uint64_t at = symbol("umk_gate_start"); at < symbol("umk_gate_end"); at++) found.push_back(at);
+  return found;
 }
 
 std::vector<uint64_t> KernelFile::functions() const {

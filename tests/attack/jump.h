@@ -40,7 +40,10 @@ class KernelFile {
   static const KernelFile& get();
   /// 0 when there is no such symbol.
   uint64_t symbol(const char* name) const;
-  uint64_t need(const char* name) const;
+  /// The address of `umk_NAME` of the gate behind the shield.
+  uint64_t gate(const char* name) const;
+  /// Every byte of the gates, the one behind the shield first.
+  std::vector<uint64_t> gate_bytes() const;
   uint64_t text_start() const { return text_start_; }
   uint64_t text_end() const { return text_end_; }
   std::vector<uint64_t> functions() const;

@@ -7,7 +7,7 @@ using namespace attack;
 
 namespace {
 
-uint64_t signal_entry() { return KernelFile::get().need("umk_signal_entry"); }
+uint64_t signal_entry() { return KernelFile::get().gate("signal_entry"); }
 
 std::vector<uint64_t> pointers() {
   std::vector<uint64_t> found = readable_kernel_pointers();
