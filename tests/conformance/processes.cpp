@@ -169,6 +169,7 @@ CASE(orphans) {
   in_child("death signal", [] {
     int q[2];
     pipe(q);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
     const pid_t middle = fork();
     if (middle == 0) {
       if (fork() == 0) {
@@ -180,7 +181,6 @@ CASE(orphans) {
       read(q[0], &r, 1);
       _exit(0);
     }
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
     waitpid(middle, nullptr, 0);
     int how = 0;
     wait(&how);

@@ -41,12 +41,16 @@ CASE(groups_and_sessions) {
     shown("a child in another session", setpgid(other, 0));
     wait(nullptr);
   });
+  int until_exec[2];
+  must("pipe", pipe2(until_exec, O_CLOEXEC));
   const pid_t pid = fork();
   if (pid == 0) {
     execl("/bin/sh", "sh", "-c", "sleep 0.2", nullptr);
     _exit(1);
   }
-  sleep_ms(100);
+  close(until_exec[1]);
+  char none;
+  must("read", read(until_exec[0], &none, 1));
   shown("after exec", setpgid(pid, pid));
   waitpid(pid, nullptr, 0);
 }

@@ -57,6 +57,11 @@ Result<void> reset_task_for_exec(Task& current) {
     std::swap(process.handlers, own);
   }
   process.handlers->reset_for_exec();
+  // Before descriptors close: a parent that waits for that takes the program as begun.
+  {
+    MutexLock lock(current.kernel().tasks.mutex);
+    process.has_execed = true;
+  }
   if (current.fds().reference_count() > 1) (void)current.exchange_fds(TRY(current.fds().clone()));
   current.fds().close_on_exec(&current.fds());
 
@@ -65,10 +70,6 @@ Result<void> reset_task_for_exec(Task& current) {
   current.clear_child_tid = current.robust_list_head = current.set_child_tid = 0;
   current.restart_function = nullptr;
   if (ProcessTimers* timers = process.timers.load()) timers->remove_all_posix();
-  {
-    MutexLock lock(current.kernel().tasks.mutex);
-    process.has_execed = true;
-  }
   end_vfork(current);
   return {};
 }
