@@ -211,4 +211,38 @@ void Volume::on_committed(std::span<const FreedRun> freed) {
   for (const FreedRun& run : freed) (void)device_->discard(run.block << geometry_.block_bits, uint64_t{run.count} << geometry_.block_bits).ok();
 }
 
+/// Tells the device which free blocks in a range of bytes need not be kept: FITRIM. Returns how many bytes that were.
+Result<uint64_t> Volume::trim(uint64_t first_byte, uint64_t bytes, uint64_t minimum_bytes) {
+  if (is_read_only()) return error(EROFS);
+  if (device_->discard_bytes() == 0) return error(EOPNOTSUPP);
+  const uint64_t first = first_byte >> geometry_.block_bits;
+  if (first >= geometry_.block_count || bytes < geometry_.block_size) return error(EINVAL);
+  const uint64_t count = bytes >> geometry_.block_bits;
+  const uint64_t end = count > geometry_.block_count - first ? geometry_.block_count : first + count;
+  const uint64_t minimum = std::max<uint64_t>(minimum_bytes >> geometry_.block_bits, 1);
+  if (minimum > geometry_.blocks_per_group) return error(EINVAL);
+  // What was freed lately counts as free once it is committed.
+  TRY(journal_.commit_all());
+  uint64_t trimmed = 0;
+  for (uint32_t group = 0; group < geometry_.group_count; ++group) {
+    const uint64_t group_first = geometry_.group_first_block(group), group_end = group_first + geometry_.group_blocks(group);
+    if (group_end <= first || group_first >= end) continue;
+    // Nobody gets a block of the group meanwhile.
+    MutexLock lock(allocation_mutex_);
+    if (geometry_.has_group_checksums() && (descriptor(group).flags() & group_flags::kBlocksUninitialised)) continue;
+    RefPtr<Buffer> bitmap = TRY(block_bitmap(group));
+    const ConstBytes pending(groups_[group].pending.data(), groups_[group].pending.size());
+    const uint32_t stop = static_cast<uint32_t>(std::min(end, group_end) - group_first);
+    for (uint32_t bit = first > group_first ? static_cast<uint32_t>(first - group_first) : 0; bit < stop;) {
+      const BitRun run = find_run(bitmap->bytes(), pending, bit, stop, 1);
+      if (run.count == 0) break;
+      bit = run.first + run.count;
+      if (run.count < minimum) continue;
+      TRY(device_->discard((group_first + run.first) << geometry_.block_bits, uint64_t{run.count} << geometry_.block_bits));
+      trimmed += run.count;
+    }
+  }
+  return trimmed << geometry_.block_bits;
+}
+
 }  // namespace umk::ext4

@@ -28,16 +28,19 @@ Result<RefPtr<Buffer>> BlockCache::get(uint64_t block) {
 
 Result<RefPtr<Buffer>> BlockCache::read(uint64_t block, BufferKind kind, uint32_t context) {
   RefPtr<Buffer> buffer = TRY(get(block));
-  if (buffer->is_loaded_.load(std::memory_order_acquire) && buffer->checked_as_.load(std::memory_order_relaxed) == kind) return buffer;
+  const auto is_good = [&] { return kind == BufferKind::Plain || buffer->checked_as_.load(std::memory_order_relaxed) == kind; };
+  if (buffer->is_loaded_.load(std::memory_order_acquire) && is_good()) return buffer;
   MutexLock lock(buffer->load_mutex_);
   if (!buffer->is_loaded_.load(std::memory_order_relaxed)) {
     TRY(device_.read(block * block_size_, buffer->bytes()));
-    TRY(checker_.check(*buffer, kind, context));
+    TRY(checker_.check(*buffer, kind, context, true));
     buffer->kind = kind;
     buffer->context = context;
-  } else if (buffer->checked_as_.load(std::memory_order_relaxed) != kind) {
-    // Two places of a damaged filesystem may name one block and expect different things of it.
-    TRY(checker_.check(*buffer, kind, context));
+  } else if (is_good()) {
+    return buffer;
+  } else {
+    // Somebody looked at the block before he knew what it is, or two places of a damaged filesystem name one block.
+    TRY(checker_.check(*buffer, kind, context, false));
   }
   buffer->checked_as_.store(kind, std::memory_order_relaxed);
   buffer->is_loaded_.store(true, std::memory_order_release);

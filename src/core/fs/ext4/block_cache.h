@@ -57,10 +57,10 @@ class Buffer final : public RefCounted,
 
 class BlockCache {
  public:
-  /// Checks what was read: EUCLEAN.
+  /// Checks what was read: EUCLEAN. `is_fresh`: it comes from the medium, so its checksum must be right; that of a block in use may be out of date.
   class Checker {
    public:
-    virtual Result<void> check(Buffer& buffer, BufferKind kind, uint32_t context) = 0;
+    virtual Result<void> check(Buffer& buffer, BufferKind kind, uint32_t context, bool is_fresh) = 0;
 
    protected:
     ~Checker() = default;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 #include <memory>
 
@@ -51,6 +52,199 @@ TEST_F(Ext4Test, WhatIsWrittenIsThereForOthers) {
   EXPECT_EQ(debugfs("cat /d/b"), std::string(1000000, 'b'));
   EXPECT_EQ(debugfs("cat /d/a2"), "some text");
 }
+
+
+// --- a random sequence of operations against a model in ordinary containers
+
+class Ext4ModelTest : public Ext4Test, public testing::WithParamInterface<const char*> {
+ protected:
+  struct Model {
+    bool is_directory = false;
+    std::shared_ptr<std::string> data;   // of a file
+    std::shared_ptr<std::string> target;  // of a symbolic link
+  };
+
+  std::string random_name() {
+    const uint32_t kind = random(20);
+    if (kind == 0) return "long_" + std::string(100 + random(140), static_cast<char>('a' + random(26)));
+    return "n" + std::to_string(random(60));
+  }
+  std::string random_directory() {
+    std::vector<std::string> all = {""};
+    for (const auto& [path, node] : model_)
+      if (node.is_directory) all.push_back(path);
+    return all[random(static_cast<uint32_t>(all.size()))];
+  }
+  std::string random_path() { return random_directory() + "/" + random_name(); }
+  std::string random_file() {
+    std::vector<std::string> all;
+    for (const auto& [path, node] : model_)
+      if (node.data) all.push_back(path);
+    return all.empty() ? "" : all[random(static_cast<uint32_t>(all.size()))];
+  }
+  bool has_children(const std::string& path) const {
+    const auto next = model_.upper_bound(path + "/");
+    return next != model_.end() && next->first.starts_with(path + "/");
+  }
+  static std::string at_mount(const std::string& path) { return "/m" + path; }
+
+  void step() {
+    const std::string path = random_path();
+    const std::string real = at_mount(path);
+    const bool exists = model_.contains(path);
+    switch (random(15)) {
+      case 0:
+      case 1:
+        if (std::count(path.begin(), path.end(), '/') > 4) break;
+        ASSERT_EQ(mkdir(real), exists ? EEXIST : 0) << path;
+        if (!exists) model_[path] = {true, nullptr, nullptr};
+        break;
+      case 2:
+        ASSERT_EQ(rmdir(real), !exists ? ENOENT : !model_[path].is_directory ? ENOTDIR : has_children(path) ? ENOTEMPTY : 0) << path;
+        if (exists && model_[path].is_directory && !has_children(path)) model_.erase(path);
+        break;
+      case 3:
+      case 4:
+        ASSERT_EQ(unlink(real), !exists ? ENOENT : model_[path].is_directory ? EISDIR : 0) << path;
+        if (exists && !model_[path].is_directory) model_.erase(path);
+        break;
+      case 5:
+      case 6: {
+        if (exists) break;
+        const std::string text(random(random(4) ? 20000 : 300000), static_cast<char>('0' + random(10)));
+        ASSERT_EQ(put(real, text), 0) << path;
+        model_[path] = {false, std::make_shared<std::string>(text), nullptr};
+        break;
+      }
+      case 7: {
+        if (exists) break;
+        const std::string target(1 + random(random(2) ? 50 : 300), 't');
+        ASSERT_EQ(symlink(target, real), 0);
+        model_[path] = {false, nullptr, std::make_shared<std::string>(target)};
+        break;
+      }
+      case 8: {
+        const std::string file = random_file();
+        if (file.empty() || exists) break;
+        ASSERT_EQ(link(at_mount(file), real), 0);
+        model_[path] = model_[file];
+        break;
+      }
+      case 9:
+      case 10: {  // write somewhere into a file
+        const std::string file = random_file();
+        if (file.empty()) break;
+        RefPtr<OpenFile> opened = open(at_mount(file), kReadWrite).take();
+        std::string& data = *model_[file].data;
+        uint64_t offset = random(4) ? random(static_cast<uint32_t>(data.size() + 1)) : random(2'000'000);
+        const std::string text(1 + random(random(5) ? 5000 : 100000), static_cast<char>('A' + random(26)));
+        UserInBuffer buffer(reinterpret_cast<uint64_t>(text.data()), text.size());
+        const uint64_t wanted = offset;
+        ASSERT_EQ(opened->write_at(offset, buffer, false).value(), text.size());
+        if (data.size() < wanted + text.size()) data.resize(wanted + text.size());
+        data.replace(wanted, text.size(), text);
+        break;
+      }
+      case 11: {
+        const std::string file = random_file();
+        if (file.empty()) break;
+        std::string& data = *model_[file].data;
+        const uint64_t size = random(2) ? random(static_cast<uint32_t>(data.size() + 1)) : random(600'000);
+        ASSERT_EQ(truncate(at_mount(file), size), 0);
+        data.resize(size);
+        break;
+      }
+      case 12: {  // punch, zero, preallocate
+        const std::string file = random_file();
+        if (file.empty()) break;
+        std::string& data = *model_[file].data;
+        const uint64_t offset = random(300'000), length = 1 + random(100'000);
+        const uint32_t mode = random(3) == 0 ? 3 : random(2) ? 0x11 : random(2);
+        const int code = inode(at_mount(file)).allocate(mode, offset, length).code();
+        if (code == EOPNOTSUPP) break;
+        ASSERT_EQ(code, 0) << file << " mode " << mode;
+        if (mode & 0x12) {
+          for (uint64_t i = offset; i < offset + length && i < data.size(); ++i) data[i] = '\0';
+        } else if (!(mode & 1) && data.size() < offset + length) {
+          data.resize(offset + length);
+        }
+        break;
+      }
+      case 13: {
+        const std::string to = random_path();
+        if (!exists || to == path || to.starts_with(path + "/") || path.starts_with(to + "/")) break;
+        const bool to_exists = model_.contains(to);
+        if (to_exists && (model_[to].is_directory || model_[path].is_directory)) break;
+        if (to_exists && model_[to].data && model_[to].data == model_[path].data) break;
+        ASSERT_EQ(rename(real, at_mount(to)), 0) << path << " " << to;
+        std::map<std::string, Model> moved;
+        for (auto it = model_.begin(); it != model_.end();) {
+          if (it->first == path || it->first.starts_with(path + "/")) {
+            moved[to + it->first.substr(path.size())] = it->second;
+            it = model_.erase(it);
+          } else {
+            ++it;
+          }
+        }
+        model_.erase(to);
+        model_.merge(moved);
+        break;
+      }
+      default:
+        if (!exists) {
+          ASSERT_EQ(lookup(real), ENOENT) << path;
+        } else {
+          check(path);
+        }
+    }
+  }
+  void check(const std::string& path) {
+    const Model& node = model_[path];
+    const std::string real = at_mount(path);
+    if (node.data) {
+      const std::string text = get_all(real);
+      ASSERT_EQ(text.size(), node.data->size()) << path << ": ..." << text.substr(text.size() < 120 ? 0 : text.size() - 120);
+      ASSERT_TRUE(text == *node.data) << path << " differs at " << std::mismatch(text.begin(), text.end(), node.data->begin()).first - text.begin();
+    } else if (node.target) {
+      ASSERT_EQ(inode(real).read_link().take().view(), *node.target);
+    } else {
+      std::vector<std::string> listed = names(real), wanted;
+      std::sort(listed.begin(), listed.end());
+      for (const auto& [other, unused] : model_)
+        if (other.starts_with(path + "/") && other.find('/', path.size() + 1) == std::string::npos) wanted.push_back(other.substr(path.size() + 1));
+      std::sort(wanted.begin(), wanted.end());
+      ASSERT_EQ(listed, wanted) << path;
+    }
+  }
+  void check_all() {
+    for (const auto& [path, node] : model_) ASSERT_NO_FATAL_FAILURE(check(path));
+  }
+
+  std::map<std::string, Model> model_;
+};
+
+TEST_P(Ext4ModelTest, AgreesWithAModelAndIsClean) {
+  SKIP_WITHOUT_TOOLS();
+  ASSERT_EQ(mount(make_image(GetParam(), 64)), 0);
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 1200; ++i) {
+      ASSERT_NO_FATAL_FAILURE(step()) << "round " << round << " step " << i;
+      if (random(150) == 0) {
+        ASSERT_TRUE(volume().sync().ok());
+      }
+    }
+    ASSERT_NO_FATAL_FAILURE(check_all());
+    ASSERT_EQ(unmount(), 0);
+    ASSERT_EQ(fsck(device_->contents()), "") << "round " << round;
+    ASSERT_EQ(mount(device_), 0);
+    ASSERT_NO_FATAL_FAILURE(check_all());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Features, Ext4ModelTest,
+                         testing::Values("-t ext4", "-t ext4 -b 1024", "-t ext3", "-t ext2", "-t ext2 -b 1024", "-t ext4 -O ^metadata_csum,uninit_bg", "-t ext4 -O ^has_journal",
+                                         "-t ext4 -O ^64bit,^flex_bg", "-t ext4 -I 128 -O ^metadata_csum", "-t ext4 -O ^dir_index", "-t ext4 -b 1024 -O meta_bg,^resize_inode",
+                                         "-t ext4 -O orphan_file,large_dir -b 1024", "-t ext4 -O ^orphan_file,metadata_csum_seed -b 2048"));
 
 }  // namespace
 }  // namespace umk::ext4

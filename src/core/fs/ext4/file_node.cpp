@@ -176,7 +176,6 @@ Result<void> FileNode::grow_size_on_disk_locked(Journal::Handle& handle, uint64_
 
 /// Writes blocks from `block` on, as many as lie together; `done` is where to go on.
 Result<void> FileNode::write_run(uint64_t block, uint64_t end, uint64_t first_block, std::span<const mm::PageMemory> pieces, uint64_t& done) {
-  const uint64_t size_after = [&](uint64_t stop) { return std::min(size_bytes(), stop << block_bits()); }(end);
   {
     // Over what is there already: no metadata changes.
     MutexLock lock(map_mutex_);
@@ -189,7 +188,6 @@ Result<void> FileNode::write_run(uint64_t block, uint64_t end, uint64_t first_bl
       return {};
     }
   }
-  (void)size_after;
   Journal::Handle handle = TRY(volume().begin(2 * kMapCredits));
   MutexLock lock(map_mutex_);
   Mapping mapping = TRY(map_locked(static_cast<uint32_t>(block), static_cast<uint32_t>(end - block)));
@@ -309,7 +307,8 @@ Result<void> FileNode::resize(uint64_t size) {
     // With many blocks the truncation takes several transactions; a crash between them is made good by the next mount.
     TRY(volume().add_orphan(handle, *this));
     MutexLock lock(map_mutex_);
-    if (size < record().size()) record().set_size(size);
+    // Also when the disk has heard of less: the pages that would have told it may be dropped below.
+    record().set_size(size);
     TRY(store_record_locked(handle));
   }
   Result<void> outcome;
@@ -397,6 +396,12 @@ Result<void> FileNode::allocate(uint32_t mode, uint64_t offset, uint64_t length)
     MutexLock lock(data_mutex_);
     const uint64_t old = size_bytes();
     if (mode & (kPunchHole | kZeroRange)) {
+      {
+        // The pages that would have told the disk of the size may be dropped.
+        Journal::Handle handle = TRY(volume().begin(3));
+        MutexLock map_lock(map_mutex_);
+        TRY(grow_size_on_disk_locked(handle, old));
+      }
       mm::CachedFile::NoFills no_fills(cached_);
       const uint64_t cut = end < old ? length : offset < old ? page_up(old) - offset : 0;
       if (cut != 0) TRY(cached_.punch(offset, cut));

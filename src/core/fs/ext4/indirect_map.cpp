@@ -137,8 +137,8 @@ Result<bool> Node::remove_indirect(Journal::Handle& handle, uint32_t first, uint
     const uint64_t table_first = end - 1 - last;
     const uint32_t lowest = first > table_first ? static_cast<uint32_t>(first - table_first) : 0;
     uint32_t index = last + 1;
-    if (path.depth != 0) handle.modify(*tables[path.depth], BufferKind::Plain);
-    for (uint32_t runs = 0; index > lowest && runs < kRunsAtOnce;) {
+    uint32_t runs = 0;
+    while (index > lowest && runs < kRunsAtOnce) {
       const uint32_t pointer = get32(place, 4 * (index - 1));
       if (pointer == 0) {
         --index;
@@ -146,11 +146,17 @@ Result<bool> Node::remove_indirect(Journal::Handle& handle, uint32_t first, uint
       }
       uint32_t count = 1;
       while (index - 1 - count >= lowest && index - 1 >= count && get32(place, 4 * (index - 1 - count)) == pointer - count) ++count;
+      if (runs == 0 && path.depth != 0) handle.modify(*tables[path.depth], BufferKind::Plain);
       TRY(volume().free_blocks(handle, pointer - (count - 1), count, has_metadata_blocks()));
       add_sectors_locked(-static_cast<int64_t>(count));
       for (uint32_t k = 0; k < count; ++k) put32(place, 4 * (index - 1 - k), 0);
       index -= count;
       ++runs;
+    }
+    if (runs == 0) {
+      // Pointers of this table that are not to be removed keep it; what is to be removed lies in those before.
+      end = table_first;
+      continue;
     }
     // Tables that became empty go as well.
     for (uint32_t level = path.depth; level > 0; --level) {

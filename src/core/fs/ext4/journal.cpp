@@ -212,7 +212,7 @@ Result<void> Journal::commit_locked(bool and_checkpoint) {
   }
   Vector<uint64_t> revoked;
   Vector<FreedRun> freed;
-  Result<void> outcome = [&]() -> Result<void> {
+  Result<void> outcome = [&]() NO_THREAD_SAFETY_ANALYSIS -> Result<void> {
     if (has_changes) {
       {
         Handle handle(*this, 0, sequence);

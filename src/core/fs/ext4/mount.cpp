@@ -64,7 +64,10 @@ Result<RefPtr<Volume>> Volume::mount(std::string_view type_name, RefPtr<block::B
   RefPtr<Volume> volume = TRY(make_ref<Volume>(type_name, device, page_cache, geometry, options));
   volume->claim_ = TRY(device->claim(volume.get()));
   volume->set_read_only(true);
-  TRY(volume->node_buckets_.resize(4096));
+  {
+    MutexLock lock(volume->nodes_mutex_);
+    TRY(volume->node_buckets_.resize(4096));
+  }
   TRY(volume->load_groups());
   TRY(volume->open_journal(read_only));
   RefPtr<Node> root = TRY(volume->node(kRootInode));

@@ -124,7 +124,7 @@ class Node : public vfs::Inode {
   Node(Volume& volume, uint32_t number, uint32_t mode, UserId uid, GroupId gid, vfs::DeviceNumber device, Vector<std::byte> record);
   ~Node() override;
   void last_reference_dropped() override;
-  void take_over_record();
+  void take_over_record() NO_THREAD_SAFETY_ANALYSIS;
   bool differs_from_record() NO_THREAD_SAFETY_ANALYSIS;
   void stamp_record() NO_THREAD_SAFETY_ANALYSIS;
 
@@ -141,20 +141,20 @@ class Node : public vfs::Inode {
   // extent_map.cpp
   ExtentNode node_at(ExtentPath& path, uint32_t level);
   Result<void> find_extent(uint32_t logical, ExtentPath& path);
-  Result<void> make_room(Journal::Handle& handle, uint32_t logical, uint32_t entries, ExtentPath& path);
-  Result<void> grow_root(Journal::Handle& handle, ExtentPath& path);
-  Result<void> split_node(Journal::Handle& handle, ExtentPath& path, uint32_t level, bool at_end);
+  Result<void> make_room(Journal::Handle& handle, uint32_t logical, uint32_t entries, ExtentPath& path) REQUIRES(map_mutex_);
+  Result<void> grow_root(Journal::Handle& handle, ExtentPath& path) REQUIRES(map_mutex_);
+  Result<void> split_node(Journal::Handle& handle, ExtentPath& path, uint32_t level, bool at_end) REQUIRES(map_mutex_);
   void modify_level(Journal::Handle& handle, ExtentPath& path, uint32_t level);
   void correct_keys(Journal::Handle& handle, ExtentPath& path);
   void merge_around(Journal::Handle& handle, ExtentPath& path, uint32_t i);
-  Result<void> remove_empty(Journal::Handle& handle, ExtentPath& path);
+  Result<void> remove_empty(Journal::Handle& handle, ExtentPath& path) REQUIRES(map_mutex_);
   Result<Mapping> map_extent(uint32_t logical, uint32_t maximum);
-  Result<void> insert_extent(Journal::Handle& handle, Extent extent);
-  Result<bool> remove_extents(Journal::Handle& handle, uint32_t first, uint64_t end);
+  Result<void> insert_extent(Journal::Handle& handle, Extent extent) REQUIRES(map_mutex_);
+  Result<bool> remove_extents(Journal::Handle& handle, uint32_t first, uint64_t end) REQUIRES(map_mutex_);
   // indirect_map.cpp
   Result<Mapping> map_indirect(uint32_t logical, uint32_t maximum);
-  Result<void> insert_indirect(Journal::Handle& handle, const Extent& extent);
-  Result<bool> remove_indirect(Journal::Handle& handle, uint32_t first, uint64_t end);
+  Result<void> insert_indirect(Journal::Handle& handle, const Extent& extent) REQUIRES(map_mutex_);
+  Result<bool> remove_indirect(Journal::Handle& handle, uint32_t first, uint64_t end) REQUIRES(map_mutex_);
   struct IndirectPath;
   Result<bool> indirect_path(uint32_t logical, IndirectPath& path) const;
 

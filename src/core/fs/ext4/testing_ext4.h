@@ -2,7 +2,9 @@
 #pragma once
 
 #include <fstream>
+#include <iostream>
 
+#include "core/base/log.h"
 #include "core/fs/ext4/volume.h"
 #include "core/kernel/block/fake_memory_device.h"
 #include "core/kernel/mm/page_cache.h"
@@ -15,6 +17,10 @@ using Image = std::vector<std::byte>;
 class Ext4Test : public vfs::VfsTest {
  protected:
   Ext4Test() : page_cache_(*window_), type_(*this) {
+    // What the filesystem complains of belongs to what a failed test tells.
+    set_log_writer([](LogLevel level, std::string_view line) {
+      if (level <= LogLevel::Error) std::cerr << line << "\n";
+    });
     EXPECT_TRUE(vfs_->register_type(type_).ok());
     EXPECT_EQ(mkdir("/m"), 0);
     const char* base = getenv("TMPDIR");
@@ -86,8 +92,20 @@ class Ext4Test : public vfs::VfsTest {
     Result<RefPtr<vfs::OpenFile>> file = open(path);
     if (!file.ok()) return "errno " + std::to_string(file.code());
     std::string text;
-    for (std::string part; !(part = read(*file.value(), 1 << 20)).empty();) text += part;
-    return text;
+    for (;;) {
+      std::string part(1 << 20, '\0');
+      UserOutBuffer buffer(reinterpret_cast<uint64_t>(part.data()), part.size());
+      const Result<size_t> got = file.value()->read(buffer);
+      if (!got.ok()) return text + " errno " + std::to_string(got.code()) + " from line " + std::to_string(got.failure().line) + " of " + got.failure().file;
+      if (got.value() == 0) return text;
+      text.append(part, 0, got.value());
+    }
+  }
+
+  /// The same numbers each time.
+  uint32_t random(uint32_t bound) {
+    state_ = state_ * 1664525 + 1013904223;
+    return (state_ >> 8) % bound;
   }
 
   class TestType final : public vfs::FilesystemType {
@@ -107,6 +125,7 @@ class Ext4Test : public vfs::VfsTest {
   RefPtr<block::fake::MemoryDevice> device_;
   std::string path_;
   bool is_mounted_ = false;
+  uint32_t state_ = 12345;
 };
 
 }  // namespace umk::ext4

@@ -208,7 +208,7 @@ void Volume::require_feature(Journal::Handle& handle, FeatureSet set, uint32_t b
 
 // --- of the cache and the journal
 
-Result<void> Volume::check(Buffer& buffer, BufferKind kind, uint32_t context) {
+Result<void> Volume::check(Buffer& buffer, BufferKind kind, uint32_t context, bool is_fresh) {
   const Bytes bytes = buffer.bytes();
   bool is_good = true;
   switch (kind) {
@@ -216,27 +216,28 @@ Result<void> Volume::check(Buffer& buffer, BufferKind kind, uint32_t context) {
     case BufferKind::Superblock:
     case BufferKind::Descriptors:
     case BufferKind::InodeTable: break;
-    case BufferKind::BlockBitmap: is_good = !geometry_.has_checksums() || descriptor(context).block_bitmap_matches(geometry_, bytes); break;
-    case BufferKind::InodeBitmap: is_good = !geometry_.has_checksums() || descriptor(context).inode_bitmap_matches(geometry_, bytes); break;
+    case BufferKind::BlockBitmap: is_good = !is_fresh || !geometry_.has_checksums() || descriptor(context).block_bitmap_matches(geometry_, bytes); break;
+    case BufferKind::InodeBitmap: is_good = !is_fresh || !geometry_.has_checksums() || descriptor(context).inode_bitmap_matches(geometry_, bytes); break;
     case BufferKind::Extents: {
       const ExtentNode node(bytes);
-      is_good = node.is_sane(geometry_, std::nullopt, 0, uint64_t{UINT32_MAX} + 1) && node.is_intact(geometry_, context);
+      is_good = node.is_sane(geometry_, std::nullopt, 0, uint64_t{UINT32_MAX} + 1) && (!is_fresh || node.is_intact(geometry_, context));
       break;
     }
     case BufferKind::DirectoryLeaf: {
       const DirectoryBlock block(geometry_, bytes);
-      is_good = block.is_sane(geometry_.inode_count) && block.is_intact(context);
+      is_good = block.is_sane(geometry_.inode_count) && (!is_fresh || block.is_intact(context));
       break;
     }
     case BufferKind::HtreeRoot:
     case BufferKind::HtreeInner: {
       const HtreeNode node(geometry_, bytes, kind == BufferKind::HtreeRoot ? HtreeNode::Kind::Root : HtreeNode::Kind::Inner);
-      is_good = (kind == BufferKind::HtreeInner || node.is_sane_root(geometry_.has_incompat(incompat::kLargeDirectory))) && node.is_sane(UINT32_MAX) && node.is_intact(context);
+      is_good = (kind == BufferKind::HtreeInner || node.is_sane_root(geometry_.has_incompat(incompat::kLargeDirectory))) && node.is_sane(UINT32_MAX) &&
+                (!is_fresh || node.is_intact(context));
       break;
     }
-    case BufferKind::Attributes: is_good = is_attribute_block(bytes) && attribute_block_is_intact(geometry_, bytes, buffer.block()); break;
+    case BufferKind::Attributes: is_good = is_attribute_block(bytes) && (!is_fresh || attribute_block_is_intact(geometry_, bytes, buffer.block())); break;
     case BufferKind::Orphans:
-      is_good = is_orphan_block(bytes) && (!geometry_.has_checksums() || get32(bytes, bytes.size() - 4) == orphan_block_checksum(bytes, context, buffer.block()));
+      is_good = is_orphan_block(bytes) && (!is_fresh || !geometry_.has_checksums() || get32(bytes, bytes.size() - 4) == orphan_block_checksum(bytes, context, buffer.block()));
       break;
   }
   if (is_good) return {};

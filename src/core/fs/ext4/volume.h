@@ -117,7 +117,7 @@ class Volume final : public vfs::Superblock, private BlockCache::Checker, privat
   };
 
   // BlockCache::Checker, Journal::Owner
-  Result<void> check(Buffer& buffer, BufferKind kind, uint32_t context) override;
+  Result<void> check(Buffer& buffer, BufferKind kind, uint32_t context, bool is_fresh) override;
   void before_commit(Journal::Handle& handle) override;
   void seal(Buffer& buffer) override;
   void on_committed(std::span<const FreedRun> freed) override;
@@ -141,7 +141,8 @@ class Volume final : public vfs::Superblock, private BlockCache::Checker, privat
   // block_allocation.cpp
   Result<RefPtr<Buffer>> block_bitmap(uint32_t group);
   Result<RefPtr<Buffer>> usable_block_bitmap(Journal::Handle& handle, uint32_t group);
-  Result<std::optional<Run>> take_from_group(Journal::Handle& handle, uint32_t group, uint32_t goal_bit, uint32_t wanted, bool take_less);
+  Result<std::optional<Run>> take_from_group(Journal::Handle& handle, uint32_t group, uint32_t goal_bit, uint32_t wanted, bool take_less)
+      REQUIRES(allocation_mutex_);
   // inode_allocation.cpp
   Result<RefPtr<Buffer>> usable_inode_bitmap(Journal::Handle& handle, uint32_t group);
   std::optional<uint32_t> choose_group(uint32_t parent, bool is_directory);
