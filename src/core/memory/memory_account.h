@@ -37,8 +37,8 @@ class MemoryAccount {
   /// Promises `bytes` of private memory to a guest; false when the machine could not hold them even with nothing else running.
   bool try_commit(uint64_t bytes) {
     const uint64_t limit = limit_.load(std::memory_order_relaxed);
-    const uint64_t charged = charged_.load(std::memory_order_relaxed);
-    if (limit != UINT64_MAX && (charged >= limit || bytes > limit - charged)) return false;
+    const uint64_t kept = charged() - reclaimable();
+    if (limit != UINT64_MAX && (kept >= limit || bytes > limit - kept)) return false;
     commit(bytes);
     return true;
   }
@@ -57,6 +57,15 @@ class MemoryAccount {
   }
   void uncommit(uint64_t bytes) { committed_.fetch_sub(bytes, std::memory_order_relaxed); }
 
+  /// Tells where to read how many of the charged pages would be given back when they are needed: cached pages of files. Null: none.
+  void set_reclaimable(const std::atomic<uint64_t>* pages) { reclaimable_pages_.store(pages, std::memory_order_release); }
+  uint64_t reclaimable() const {
+    constexpr uint64_t kPageBytes = 4096;
+    const std::atomic<uint64_t>* pages = reclaimable_pages_.load(std::memory_order_acquire);
+    const uint64_t bytes = pages ? pages->load(std::memory_order_relaxed) * kPageBytes : 0;
+    return bytes < charged() ? bytes : charged();
+  }
+
   void set_limit(uint64_t bytes) { limit_.store(bytes == 0 ? UINT64_MAX : bytes, std::memory_order_relaxed); }
   uint64_t limit() const { return limit_.load(std::memory_order_relaxed); }
   uint64_t charged() const { return charged_.load(std::memory_order_relaxed); }
@@ -71,6 +80,7 @@ class MemoryAccount {
   std::atomic<uint64_t> by_use_[2] = {};
   std::atomic<uint64_t> committed_{0};
   std::atomic<uint32_t> sampler_word_{0};
+  std::atomic<const std::atomic<uint64_t>*> reclaimable_pages_{nullptr};
 };
 
 }  // namespace umk

@@ -66,6 +66,8 @@ struct MemoryFunctions {
   uint64_t (*charged_bytes)();
   /// Drops clean file pages to make room for `bytes`; returns how many bytes that gave.
   uint64_t (*reclaim)(uint64_t bytes);
+  /// Lets the page cache shrink as far as promises to guests ask for it.
+  void (*make_way)();
   /// Kills the guest process that lives in a host process, with a line in the log; false when there is none.
   bool (*kill)(int host_pid, uint64_t its_bytes, uint64_t all_bytes);
 };

@@ -179,6 +179,7 @@ extern const ImageHeader umk_image_header;
                .limit_bytes = [] { return machine().kernel->cache_window->account().limit(); },
                .charged_bytes = [] { return machine().kernel->cache_window->account().charged(); },
                .reclaim = [](uint64_t bytes) { return machine().kernel->page_cache->reclaim(bytes / kPageSize + 1) * kPageSize; },
+               .make_way = [] { machine().kernel->page_cache->make_way_for_commitments(); },
                .kill = kill_for_memory},
     .vessel_ended = vessel_process_ended,
 };

@@ -38,6 +38,7 @@ std::vector<int> host_processes() {
 void MemorySampler::run() {
   for (;;) {
     image_.memory.wait_for_overcommit();
+    image_.memory.make_way();
     while (image_.memory.is_overcommitted()) usleep(look() ? kAfterKill : kInterval);
   }
 }

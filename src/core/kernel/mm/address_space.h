@@ -171,11 +171,15 @@ class AddressSpace : public RefCounted {
   /// The file's contents from `size` on are gone: takes access away from what areas of this space map of them. Called through Engine::run_in.
   void forget_beyond(PageSource& source, uint64_t size);
 
-  /// Takes write access to pages of the file away from shared areas of this space: the next write faults. False when the host refused. Called through
-  /// Engine::run_in.
-  bool write_protect(PageSource& source, uint64_t first_page, uint64_t count);
+  /// Takes write access to pages of the file away from shared areas of this space, or all access from all of its areas: the next access faults. False
+  /// when the host refused, or the guest has locked pages that would lose access. Called through Engine::run_in.
+  enum class Restriction { NoWriting, NoAccess };
+  bool restrict_pages(PageSource& source, uint64_t first_page, uint64_t count, Restriction restriction);
 
-  AddressSpace(guest::Engine& engine, CacheWindow& window) : engine_(engine), window_(window) {
+  /// Counts up with each address space of the machine; from 1.
+  const uint64_t number;
+
+  AddressSpace(guest::Engine& engine, CacheWindow& window) : number(window.live.spaces_made.fetch_add(1, std::memory_order_relaxed) + 1), engine_(engine), window_(window) {
     set_layout(8 << 20, 0);
     window.live.address_spaces.fetch_add(1, std::memory_order_relaxed);
   }
@@ -231,6 +235,7 @@ class AddressSpace : public RefCounted {
 
   // unmap.cpp, break.cpp
   Result<void> unmap_locked(uint64_t start, uint64_t end, DeadAreas& dead) REQUIRES(mutex_);
+  Result<void> protect_once(uint64_t start, uint64_t end, int protection, bool grows_down, bool grows_up, const MemoryLimits& limits);
   Result<void> protect_area_locked(Area& area, int protection, const MemoryLimits& limits) REQUIRES(mutex_);
   Result<void> grow_break_locked(uint64_t start, uint64_t end, const MemoryLimits& limits, DeadAreas& dead) REQUIRES(mutex_);
   void copy_shape_from(const AddressSpace& parent) NO_THREAD_SAFETY_ANALYSIS;

@@ -1,5 +1,6 @@
 // madvise(2), and the taking away of pages that a file has lost.
 #include "core/kernel/mm/address_space.h"
+#include "core/kernel/mm/each_space.h"
 
 namespace umk::mm {
 
@@ -53,7 +54,7 @@ Result<void> AddressSpace::advise(uint64_t start, uint64_t length, int advice) {
         outcome = error(ENOMEM);
         done = next->start;
       }
-      const uint64_t stop = next->end < end ? next->end : end;
+      uint64_t stop = next->end < end ? next->end : end;
       if (changes_area(advice)) {
         TRY(isolate_locked(done, stop));
         TRY(advise_area_locked(*find_locked(done), done, stop, advice));
@@ -76,7 +77,10 @@ Result<void> AddressSpace::advise(uint64_t start, uint64_t length, int advice) {
           area.source->store()->punch(hole_offset, hole_length);
         }
       } else {
-        TRY(advise_area_locked(*next, done, stop, advice));
+        const Result<void> advised = advise_area_locked(*next, done, stop, advice);
+        // A file has to be read that somebody else is busy with: once more.
+        if (!advised.ok() && advised.code() == EINPROGRESS) stop = done;
+        else if (!advised.ok()) return advised;
       }
       done = stop;
     }
@@ -157,35 +161,6 @@ struct Forgetting {
   uint64_t size;
 };
 
-struct Protecting {
-  AddressSpace* space;
-  PageSource* source;
-  uint64_t first_page, count;
-  bool done;
-};
-
-/// Calls `body(AddressSpace&)` for each space that has an area of the source that `wanted(Area&)` picks, with no lock held.
-template <typename Wanted, typename Body>
-void for_each_space(PageSource& source, Wanted&& wanted, Body&& body) {
-  // One space after the other, each found anew: the list may change while a vessel does its part.
-  const AddressSpace* previous = nullptr;
-  for (;;) {
-    RefPtr<AddressSpace> space;
-    {
-      MutexLock lock(source.areas_mutex);
-      // In order of address, so that each is done once.
-      for (SourceLink& link : source.areas) {
-        AddressSpace* candidate = static_cast<Area&>(link).space;
-        if (candidate <= previous || (space && candidate >= space.get()) || !wanted(static_cast<const Area&>(link))) continue;
-        if (candidate->try_add_reference()) space = adopt_ref(candidate);
-      }
-    }
-    if (!space) return;
-    previous = space.get();
-    body(*space);
-  }
-}
-
 }  // namespace
 
 void unmap_beyond(PageSource& source, uint64_t size) {
@@ -200,23 +175,6 @@ void unmap_beyond(PageSource& source, uint64_t size) {
         },
         &forgetting);
   });
-}
-
-bool write_protect(PageSource& source, uint64_t first_page, uint64_t count) {
-  bool all = true;
-  const auto can_write = [](const Area& area) { return area.backing == Area::Backing::Cache && area.is_shared(); };
-  for_each_space(source, can_write, [&](AddressSpace& space) {
-    Protecting protecting{&space, &source, first_page, count, false};
-    const Result<void> ran = space.engine().run_in(
-        space,
-        [](void* argument) {
-          Protecting& todo = *static_cast<Protecting*>(argument);
-          todo.done = todo.space->write_protect(*todo.source, todo.first_page, todo.count);
-        },
-        &protecting);
-    if (!ran.ok() || !protecting.done) all = false;
-  });
-  return all;
 }
 
 }  // namespace umk::mm

@@ -6,6 +6,8 @@
 
 #include "core/kernel/mm/address_space.h"
 #include "core/kernel/mm/cached_file.h"
+#include "core/kernel/mm/each_space.h"
+#include "core/kernel/mm/page_cache.h"
 
 namespace umk::mm {
 
@@ -27,7 +29,10 @@ PageMask shown(const Area& area, uint64_t start, uint64_t end) {
 
 Result<void> AbsentPages::fetch() {
   CachedFile& file = *source->cached();
+  constexpr uint64_t kRoom = 64;  // pages
   Result<void> outcome = file.fill_around(page, first, count);
+  for (unsigned tries = 0; !outcome.ok() && outcome.code() == ENOMEM && tries < 2 && file.cache().evict_mapped(kRoom) != 0; ++tries)
+    outcome = file.fill_around(page, first, count);
   if (outcome.ok() && for_write) {
     outcome = file.make_writable(first, count);
     // Beside the page that is written the others are a convenience.
@@ -131,13 +136,13 @@ Result<void> AddressSpace::reprotect_backed_locked(Area& area, uint64_t limit) {
   return engine_.protect(run_start, run_end - run_start, run_protection);
 }
 
-// The one place where files are read with an address space locked: a private mapping becomes executable. No reader of a file needs the lock of any
-// address space, and waiting for memory is bounded.
+// The one place where files are read with an address space locked: a private mapping becomes executable. Waiting for memory is bounded, and nobody
+// else is waited for (EINPROGRESS): who reads, truncates or writes back this very file may need the address space.
 Result<void> AddressSpace::fill_locked(const Area& area, uint64_t end) {
   CachedFile* const file = area.source->cached();
   if (!file) return {};
   const uint64_t first = area.offset >> kPageShift, past = area.source_offset(end) >> kPageShift;
-  TRY(file->fill(first, past - first));
+  TRY(file->try_fill(first, past - first));
   for (uint64_t page = first; page < past; ++page)
     if (!file->is_present(page)) return error(EIO);
   return {};
@@ -149,6 +154,61 @@ Result<void> AddressSpace::touch_backed(uint64_t start, uint64_t end, bool for_w
     if (!handle_fault(address, for_write ? kFaultWrite : 0, &is_mapped).ok()) return error(EFAULT);
   }
   return {};
+}
+
+bool AddressSpace::restrict_pages(PageSource& source, uint64_t first_page, uint64_t count, Restriction restriction) {
+  const uint64_t from = first_page << kPageShift, to = (first_page + count) << kPageShift;
+  const bool all_access = restriction == Restriction::NoAccess;
+  bool done = true;
+  MutexLock lock(mutex_);
+  for (Area& area : areas_) {
+    if (area.source != &source || area.backing != Area::Backing::Cache) continue;
+    if (!all_access && (!area.is_shared() || !(area.protection & kProtWrite))) continue;
+    const uint64_t area_from = area.offset, area_to = area.offset + (area.mapped_end < area.end ? area.mapped_end - area.start : area.length());
+    const uint64_t first = from > area_from ? from : area_from, last = to < area_to ? to : area_to;
+    if (first >= last) continue;
+    if (all_access && (area.flags & map_flags::kLocked)) return false;
+    if (!engine_.protect(area.start + (first - area.offset), last - first, all_access ? 0 : kProtRead).ok()) done = false;
+  }
+  return done;
+}
+
+namespace {
+
+bool restrict_everywhere(PageSource& source, uint64_t first_page, uint64_t count, AddressSpace::Restriction restriction) {
+  struct Work {
+    AddressSpace* space;
+    PageSource* source;
+    uint64_t first_page, count;
+    AddressSpace::Restriction restriction;
+    bool done;
+  };
+  bool all = true;
+  const auto is_concerned = [&](const Area& area) {
+    return area.backing == Area::Backing::Cache && (area.is_shared() || restriction == AddressSpace::Restriction::NoAccess);
+  };
+  for_each_space(source, is_concerned, [&](AddressSpace& space) {
+    Work work{&space, &source, first_page, count, restriction, false};
+    const Result<void> ran = space.engine().run_in(
+        space,
+        [](void* argument) {
+          Work& todo = *static_cast<Work*>(argument);
+          todo.done = todo.space->restrict_pages(*todo.source, todo.first_page, todo.count, todo.restriction);
+        },
+        &work);
+    if (!ran.ok() || !work.done) all = false;
+  });
+  return all;
+}
+
+}  // namespace
+
+bool write_protect(PageSource& source, uint64_t first_page, uint64_t count) {
+  return restrict_everywhere(source, first_page, count, AddressSpace::Restriction::NoWriting);
+}
+
+bool take_access(PageSource& source, uint64_t first_page, uint64_t count) {
+  return restrict_everywhere(source, first_page, count, AddressSpace::Restriction::NoAccess);
 }
 
 }  // namespace umk::mm

@@ -38,6 +38,7 @@ class BackedMapping : public testing::Test {
   }
   int protection(uint64_t address) { return engine_.pages.at(address).protection; }
   char* shown(uint64_t address) { return reinterpret_cast<char*>(memory_.base + engine_.pages.at(address).offset); }
+  static uint64_t evict(CachedFile& file) { return CachedFileInspector::evict(file); }
   uint64_t dirty() { return backing_.cached_file().dirty_pages(); }
 
   fake::Window memory_;
@@ -217,6 +218,39 @@ TEST_F(BackedMapping, MappedPagesAreNotReclaimed) {
   cache_.drop_clean();
   EXPECT_FALSE(backing_.cached_file().is_present(0));
   EXPECT_EQ(memory_.host_pages(), 0u);
+}
+
+TEST_F(BackedMapping, TheThreadTakesCleanPagesFromGuestsThatMapThemAndFaultsBringThemBack) {
+  const uint64_t at = map(*space_, kProtRead | kProtWrite, map_flags::kShared);
+  for (uint64_t page = 0; page < 64; page += 16) EXPECT_EQ(fault(at + page * kPageSize, kReadFault), 0);
+  EXPECT_EQ(fault(at + 20 * kPageSize, kWriteFault), 0);
+  CachedFile& file = backing_.cached_file();
+  EXPECT_EQ(cache_.reclaim(1000), 0u);
+  EXPECT_EQ(evict(file), 48u);
+  EXPECT_EQ(memory_.host_pages(), 16u);
+  EXPECT_EQ(protection(at), 0);
+  EXPECT_EQ(protection(at + 20 * kPageSize), kProtRead | kProtWrite);
+  const uint64_t offset = engine_.pages.at(at).offset;
+  EXPECT_EQ(fault(at + 2 * kPageSize, kReadFault), 0);
+  EXPECT_EQ(protection(at), kProtRead);
+  EXPECT_EQ(engine_.pages.at(at).offset, offset);
+  EXPECT_EQ(*shown(at + 2 * kPageSize), 'C');
+}
+
+TEST_F(BackedMapping, LockedPagesAndThoseThatCannotBeReachedStayWithTheGuest) {
+  const uint64_t at = map(*space_, kProtRead, map_flags::kShared);
+  EXPECT_EQ(fault(at, kReadFault), 0);
+  CachedFile& file = backing_.cached_file();
+  evict(file);
+  engine_.reaches_others = false;
+  EXPECT_EQ(evict(file), 0u);
+  EXPECT_EQ(protection(at), kProtRead);
+  EXPECT_TRUE(file.is_present(0));
+  engine_.reaches_others = true;
+  ASSERT_TRUE(space_->lock_pages(at, 16 * kPageSize, true, true).ok());
+  EXPECT_EQ(evict(file), 0u);
+  EXPECT_EQ(evict(file), 0u);
+  EXPECT_TRUE(file.is_present(0));
 }
 
 TEST_F(BackedMapping, ResidencyIsWhatTheCacheHolds) {

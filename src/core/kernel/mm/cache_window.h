@@ -103,6 +103,7 @@ class CacheWindow {
   /// What is mapped anywhere on the machine, for /proc/umk.
   struct LiveCounts {
     std::atomic<int64_t> address_spaces{0}, areas{0};
+    std::atomic<uint64_t> spaces_made{0};
   };
   LiveCounts live;
 

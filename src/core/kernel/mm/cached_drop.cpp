@@ -122,7 +122,7 @@ uint64_t CachedFile::reclaim_chunk_locked(uint64_t chunk_index, PageMask candida
   if (bits & (State::kBusy | State::kMapped)) return 0;
   const PageMask clean = static_cast<PageMask>(entry.present & candidates & ~State::unpack(bits).kept());
   const PageMask stale = static_cast<PageMask>(entry.backed & ~entry.present);
-  if (!clean && !stale) return 0;
+  if (!clean && !stale && entry.present != 0) return 0;
 
   Entry without = entry;
   without.present = static_cast<PageMask>(entry.present & ~clean);
@@ -141,7 +141,7 @@ uint64_t CachedFile::reclaim_chunk_locked(uint64_t chunk_index, PageMask candida
     slot.store(0, std::memory_order_seq_cst);
     state.store(0, std::memory_order_seq_cst);
     const CacheWindow::Chunk chunk{entry.chunk, entry.backed};
-    cache_.window().free(&chunk, 1, false);
+    cache_.window().free(&chunk, 1, true);  // to the host: memory is wanted, not a chunk
   } else {
     without.backed = static_cast<PageMask>(entry.backed & ~freed);
     slot.store(without.packed(), std::memory_order_seq_cst);
@@ -175,6 +175,58 @@ uint64_t CachedFile::reclaim_some(uint64_t pages, bool second_chance, bool* is_r
     cache_.counters.pages_scanned.fetch_add(kPagesInChunk, std::memory_order_relaxed);
     if (second_chance && (state_of(*index)->fetch_and(~State::kReferenced, std::memory_order_relaxed) & State::kReferenced)) continue;
     freed += reclaim_chunk_locked(*index, 0xffff);
+  }
+  return freed;
+}
+
+// A chunk that guests map keeps its place in the window: their mappings lose access, and the fault of the next who wants it fills it again. Meanwhile it
+// counts as being filled, so that nobody else does, and truncation waits.
+uint64_t CachedFile::evict_mapped(uint64_t pages) {
+  uint64_t freed = 0;
+  for (unsigned look = 0; look < kChunksInLook && freed < pages; ++look) {
+    PageStore::Pin pin(store_);
+    uint64_t index;
+    PageMask evicted;
+    {
+      MutexLock lock(store_.mutex_);
+      const std::optional<uint64_t> next = store_.tree_.next_used(evict_hand_);
+      evict_hand_ = next ? *next + 1 : 0;
+      if (!next || no_fills_ > 0) return freed;
+      index = *next;
+      Slot& slot = *store_.tree_.find(index);
+      Slot& state = *store_.tree_.second(index, &slot);
+      const uint64_t bits = state.fetch_and(~State::kReferenced, std::memory_order_seq_cst);
+      const Entry entry = Entry::unpack(slot.load(std::memory_order_relaxed));
+      // Guests' own accesses are not seen; a chunk that was filled or read lately has one round more.
+      if (!(bits & State::kMapped) || (bits & (State::kBusy | State::kReferenced)) || entry.present == 0 || (State::unpack(bits).kept() & entry.present)) continue;
+      evicted = entry.present;
+      set_absent_locked(index, evicted);
+      // As in reclaim_chunk_locked(); the one pin is ours.
+      if ((store_.pins_.load(std::memory_order_seq_cst) & PageStore::kReaderPins) != PageStore::kReaderPin || State::unpack(state.load(std::memory_order_seq_cst)).kept()) {
+        set_present_locked(index, evicted);
+        continue;
+      }
+      state.fetch_or(State::kBusy, std::memory_order_seq_cst);
+      ++fills_in_flight_;
+    }
+    const bool is_taken = take_access(backing_, index * kPagesInChunk, kPagesInChunk);
+    {
+      MutexLock lock(store_.mutex_);
+      Slot& slot = *store_.tree_.find(index);
+      if (is_taken) {
+        Entry entry = Entry::unpack(slot.load(std::memory_order_relaxed));
+        cache_.window().punch(entry.chunk, entry.backed);
+        cache_.window().uncharge(count_pages(entry.backed));
+        freed += count_pages(entry.backed);
+        entry.backed = 0;
+        slot.store(entry.packed(), std::memory_order_seq_cst);
+      } else {
+        set_present_locked(index, evicted);
+      }
+      store_.tree_.second(index, &slot)->fetch_and(~State::kBusy, std::memory_order_seq_cst);
+      --fills_in_flight_;
+    }
+    if (waiters_.has_waiters()) waiters_.wake_all();
   }
   return freed;
 }

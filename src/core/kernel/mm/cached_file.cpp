@@ -210,9 +210,10 @@ Result<void> CachedFile::fill_run(uint64_t first, uint64_t count, Gate gate) {
     MutexLock lock(store_.mutex_);
     for (;;) {
       if (is_present(first)) return {};
-      const bool stopped = gate == Gate::Respect && no_fills_ > 0;
+      const bool stopped = gate != Gate::Own && no_fills_ > 0;
       const Slot* state = state_of(first / kPagesInChunk);
       if (!stopped && !(state && state->load(std::memory_order_relaxed) & State::kBusy)) break;
+      if (gate == Gate::Try) return error(EINPROGRESS);
       TRY(waiters_.wait(store_.mutex_, Sleep::Killable));
     }
     while (run.count < count && run.has_room()) {
@@ -260,7 +261,7 @@ Result<void> CachedFile::fill_run(uint64_t first, uint64_t count, Gate gate) {
   return run.count > 1 ? fill_run(first, 1, gate) : std::move(read);
 }
 
-Result<void> CachedFile::fill(uint64_t first_page, uint64_t count) {
+Result<void> CachedFile::fill_range(uint64_t first_page, uint64_t count, Gate gate) {
   const uint64_t end = size_pages();
   if (first_page >= end) return {};
   if (count > end - first_page) count = end - first_page;
@@ -269,8 +270,8 @@ Result<void> CachedFile::fill(uint64_t first_page, uint64_t count) {
     const unsigned present = static_cast<unsigned>(std::countr_one(static_cast<PageMask>(store_.load(page / kPagesInChunk).present >> within)));
     page += present;
     if (present != 0) continue;
-    if (Result<void> read = fill_run(page, first_page + count - page); !read.ok()) {
-      if (page == first_page) return read;
+    if (Result<void> read = fill_run(page, first_page + count - page, gate); !read.ok()) {
+      if (page == first_page || read.code() == EINPROGRESS) return read;
       break;
     }
   }

@@ -101,7 +101,9 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
 
   // --- what is in the cache
   /// Brings pages in, as far as they are in the file: mappings, readahead(2). EIO, ENOMEM when the first page could not be had.
-  Result<void> fill(uint64_t first_page, uint64_t count);
+  Result<void> fill(uint64_t first_page, uint64_t count) { return fill_range(first_page, count, Gate::Respect); }
+  /// The same without waiting for other contexts, for who holds an address space: EINPROGRESS when one would have to.
+  Result<void> try_fill(uint64_t first_page, uint64_t count) { return fill_range(first_page, count, Gate::Try); }
   /// For a page fault: brings in [first, first + count) and perhaps what follows; success when `page` of it was present.
   Result<void> fill_around(uint64_t page, uint64_t first, uint64_t count);
   void advise(uint64_t offset, uint64_t length, Advice advice);
@@ -112,6 +114,7 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   uint64_t present_bytes() const { return store_.allocated_bytes(); }
   PageStore& store() { return store_; }
   FileBacking& backing() const { return backing_; }
+  PageCache& cache() const { return cache_; }
 
   // --- mappings
   /// A guest is about to write to pages through a shared mapping: reserves and marks them. Present pages only. Called with no
@@ -125,10 +128,12 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
 
  private:
   friend class PageCache;
+  friend struct CachedFileInspector;  // tests
   using Entry = PageStore::Entry;
   using State = PageStore::State;
   using Slot = PageStore::Slot;
-  enum class Gate { Respect, Own };  // Own: by who holds NoFills
+  /// Own: by who holds NoFills. Try: EINPROGRESS instead of waiting for somebody else.
+  enum class Gate { Respect, Own, Try };
 
   static constexpr size_t kMaximumPieces = 33;
   static constexpr unsigned kChunksInLook = 256;  // so that a big file is not searched whole while the cache's lock is held
@@ -177,6 +182,7 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   void forget_dirty_locked(uint64_t chunk_index, PageMask pages) REQUIRES(store_.mutex_);
   /// Reads absent pages from `first` on, at most `count`, up to the first that is present or busy. Afterwards `first` was present for a moment.
   Result<void> fill_run(uint64_t first, uint64_t count, Gate gate = Gate::Respect);
+  Result<void> fill_range(uint64_t first_page, uint64_t count, Gate gate);
   void stop_fills();
   void allow_fills();
   Result<void> begin_fill();
@@ -202,6 +208,8 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   uint64_t reclaim_chunk_locked(uint64_t chunk_index, PageMask candidates) REQUIRES(store_.mutex_);
   /// For the clock: looks at some chunks from where it stopped, drops up to about `pages`. `is_round`: it came to the end of the file.
   uint64_t reclaim_some(uint64_t pages, bool second_chance, bool* is_round);
+  /// For the write-back thread, which holds no lock: takes up to about `pages` clean pages away from the guests that map them.
+  uint64_t evict_mapped(uint64_t pages);
 
   // cached_write_back.cpp
   bool take_dirty(uint64_t& cursor, uint64_t end, WriteReason reason, Run& run);
@@ -238,7 +246,7 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   // Chunks that are dirty lie in between.
   uint64_t first_dirty_chunk_ GUARDED_BY(store_.mutex_) = UINT64_MAX;
   uint64_t last_dirty_chunk_ GUARDED_BY(store_.mutex_) = 0;
-  uint64_t clock_hand_ GUARDED_BY(store_.mutex_) = 0;
+  uint64_t clock_hand_ GUARDED_BY(store_.mutex_) = 0, evict_hand_ GUARDED_BY(store_.mutex_) = 0;
   // Races on these cost a read-ahead that is too long or too short.
   std::atomic<Advice> advice_{Advice::Normal};
   Stream streams_[kStreams];
@@ -252,6 +260,9 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
 
 /// Makes pages read-only in all shared mappings of a file. False when a mapping could not be reached. No lock is held. (advise.cpp)
 bool write_protect(PageSource& source, uint64_t first_page, uint64_t count);
+
+/// Takes all access to pages away from all who map them. False when somebody keeps it: it could not be reached, or has locked them.
+bool take_access(PageSource& source, uint64_t first_page, uint64_t count);
 
 /// Pages that were charged to the machine's memory ahead, so that nothing has to be charged under a lock. What is not used goes back.
 class PageBudget {

@@ -140,18 +140,4 @@ void AddressSpace::forget_beyond(PageSource& source, uint64_t size) {
   }
 }
 
-bool AddressSpace::write_protect(PageSource& source, uint64_t first_page, uint64_t count) {
-  const uint64_t from = first_page << kPageShift, to = (first_page + count) << kPageShift;
-  bool all = true;
-  MutexLock lock(mutex_);
-  for (Area& area : areas_) {
-    if (area.source != &source || area.backing != Area::Backing::Cache || !area.is_shared() || !(area.protection & kProtWrite)) continue;
-    const uint64_t area_from = area.offset, area_to = area.offset + (area.mapped_end < area.end ? area.mapped_end - area.start : area.length());
-    const uint64_t first = from > area_from ? from : area_from, last = to < area_to ? to : area_to;
-    if (first >= last) continue;
-    if (!engine_.protect(area.start + (first - area.offset), last - first, kProtRead).ok()) all = false;
-  }
-  return all;
-}
-
 }  // namespace umk::mm

@@ -117,11 +117,12 @@ Result<void> AddressSpace::seal_locked(Area& area) {
   } unpin{store};
   if (store) store->pin();
   if (store && !is_mapped_as_data) store->pin_mapping();
+  // Before anything is changed: this may have to be tried again.
+  if (store && limit > area.start) TRY(fill_locked(area, limit));
   if (area.backing == Area::Backing::Text) text_went_ = true;
   area.backing = Area::Backing::Sealed;
   area.text = nullptr;
   if (limit > area.start) {
-    if (store) TRY(fill_locked(area, limit));
     if (is_mapped_as_data) {
       TRY(engine_.protect(area.start, limit - area.start, kProtRead | kProtWrite));
     } else if (file_backing == Area::Backing::HostFile) {

@@ -1,4 +1,5 @@
 // mmap(2).
+#include "core/host/calls.h"
 #include "core/kernel/mm/address_space.h"
 #include "core/kernel/mm/shared_memory.h"
 
@@ -81,7 +82,7 @@ Result<uint64_t> AddressSpace::map_request(const MapRequest& wanted, const Memor
     if (distance != kUnknownDistance && text_length > 0) text = TRY(TextCopy::find_or_make(*request.source, window_, request.offset, text_length, distance));
 
     uint64_t start;
-    bool touches;
+    bool touches, is_busy = false;
     {
       DeadAreas dead;
       MutexLock lock(mutex_);
@@ -116,10 +117,17 @@ Result<uint64_t> AddressSpace::map_request(const MapRequest& wanted, const Memor
       }
       TRY(check_limits_locked(*area, limits));
       const bool populate = (request.flags & (kPopulate | kNonBlock)) == kPopulate || (area->flags & kLocked);
-      TRY(place_locked(std::move(area), dead));
+      if (Result<void> placed = place_locked(std::move(area), dead); !placed.ok()) {
+        if (placed.code() != EINPROGRESS) return placed.failure();
+        is_busy = true;  // a file has to be read that somebody else is busy with
+      }
       // What cannot be brought in now comes with its fault; mmap(2) does not fail for it.
       touches = populate && request.source && request.source->cached();
       if (populate && !touches && length <= window_.account().limit()) (void)engine_.advise(start, length, (request.protection & kProtWrite) && !is_shared ? 23 : 22);
+    }
+    if (is_busy) {
+      host::sched_yield();
+      continue;
     }
     if (touches) (void)touch_backed(start, start + length, is_shared && (request.protection & kProtWrite));
     return start;

@@ -18,10 +18,14 @@ uint64_t now_ns() { return host::now_ns(host::Clock::Monotonic); }
 
 }  // namespace
 
-PageCache::PageCache(CacheWindow& window) : window_(window) { window.set_reclaimer(this); }
+PageCache::PageCache(CacheWindow& window) : window_(window) {
+  window.set_reclaimer(this);
+  window.account().set_reclaimable(&counters.present);
+}
 
 PageCache::~PageCache() {
   window_.set_reclaimer(nullptr);
+  window_.account().set_reclaimable(nullptr);
   MutexLock lock(mutex_);
   CHECK(files_.empty(), "files go before their cache");
 }
@@ -163,8 +167,7 @@ void PageCache::run_write_back() {
         was_woken_.store(false, std::memory_order_relaxed);
         uint64_t wait_ns;
         file = next_due_locked(round_start, now_ns(), &wait_ns);
-        if (file) break;
-        memory_is_short_ = false;
+        if (file || memory_is_short_) break;
         // Ages are looked at no more often than dirty_writeback_centisecs says; 0: never, only on demand.
         const uint64_t interval = settings.dirty_writeback_centisecs.load(std::memory_order_relaxed) * kCentisecond;
         if (wait_ns != UINT64_MAX && wait_ns != kRoundPause) wait_ns = interval == 0 ? UINT64_MAX : wait_ns < interval ? interval : wait_ns;
@@ -174,6 +177,19 @@ void PageCache::run_write_back() {
       }
       if (stopping_) break;
       if (memory_is_short_) reason = WriteReason::Reclaim;
+    }
+    if (!file) {
+      uint64_t evicted = reclaim(kReclaimBatch);
+      if (evicted < kReclaimBatch) evicted += evict_mapped(kReclaimBatch - evicted);
+      {
+        MutexLock lock(mutex_);
+        ++evictions_;
+        evicted_ += evicted;
+        memory_is_short_ = false;
+        round_start = now_ns();
+      }
+      throttled_.wake_all();
+      continue;
     }
     file->write_dirty(0, UINT64_MAX, reason);
     file->backing_.drop_mapping_reference();
@@ -226,15 +242,22 @@ Result<void> PageCache::charge(uint64_t pages) {
   const uint64_t bytes = pages * kPageSize;
   for (unsigned round = 0; round < kChargeRounds; ++round) {
     if (account.limit() == UINT64_MAX || account.charged() + bytes + reserved_bytes() <= account.limit())
-      if (Result<void> charged = window_.charge(pages); charged.ok()) return charged;
+      if (Result<void> charged = window_.charge(pages); charged.ok()) {
+        if (account.is_overcommitted()) [[unlikely]] make_way_for_commitments();
+        return charged;
+      }
     if (reclaim(pages > kReclaimBatch ? pages : kReclaimBatch) >= pages) continue;
-    // What is dirty has to be written before it can go.
+    // What is dirty has to be written before it can go, and what guests map taken from them. Both is the thread's work.
     MutexLock lock(mutex_);
-    if (dirty_or_written() == 0 || !has_thread_.load(std::memory_order_acquire)) break;
+    if (!has_thread_.load(std::memory_order_acquire)) break;
+    const uint64_t evictions = evictions_, evicted = evicted_;
     memory_is_short_ = true;
     wake_writer();
     (void)throttled_.wait(mutex_, Sleep::Uninterruptible, Deadline::after_ns(kThrottlePause));
+    if (evictions_ != evictions && evicted_ == evicted && dirty_or_written() == 0) break;
   }
+  // What is left is for those who cannot wait; a part of it helps out here.
+  if (account.limit() != UINT64_MAX && account.charged() + bytes + reserved_bytes() / 2 > account.limit()) return error(ENOMEM);
   return window_.charge(pages);
 }
 
@@ -261,6 +284,39 @@ uint64_t PageCache::reclaim(uint64_t pages) {
   if (freed < pages) window_.drain_pool();
   counters.pages_reclaimed.fetch_add(freed, std::memory_order_relaxed);
   return freed;
+}
+
+uint64_t PageCache::evict_mapped(uint64_t pages) {
+  uint64_t evicted = 0;
+  size_t looks;
+  {
+    MutexLock lock(mutex_);
+    looks = 2 * file_count_;  // the first look at a chunk takes its mark only
+  }
+  for (; looks > 0 && evicted < pages; --looks) {
+    CachedFile* file;
+    {
+      MutexLock lock(mutex_);
+      if (files_.empty()) break;
+      file = &files_.front();
+      file->ListHook<CachedFileTag>::unlink();
+      files_.push_back(*file);
+      if (file->present_bytes() == 0 || !file->store_.is_mapped() || !file->backing_.try_add_mapping_reference()) continue;
+    }
+    evicted += file->evict_mapped(pages - evicted);
+    file->backing_.drop_mapping_reference();
+  }
+  return evicted;
+}
+
+// Private memory is the host's and not charged (memory_account.h): what was promised stands for it here.
+void PageCache::make_way_for_commitments() {
+  const MemoryAccount& account = window_.account();
+  const uint64_t used = account.committed() + account.charged(), limit = account.limit();
+  if (used <= limit) return;
+  const uint64_t excess = (used - limit) / kPageSize, least = limit / kPageSize / 4, present = counters.present.load(std::memory_order_relaxed);
+  if (present <= least) return;
+  (void)reclaim(present - least < excess ? present - least : excess);
 }
 
 void PageCache::drop_clean() {

@@ -58,6 +58,11 @@ class PageCache final : public MemoryReclaimer {
   void sync_group(const WriteBackGroup* group);
   /// Drops clean pages that no guest maps, those first that were not used lately; returns how many. Takes locks from LockRank::PageCache on.
   uint64_t reclaim(uint64_t pages) override;
+  /// Takes clean pages away from guests that map them; returns how many. Holding no lock that faults need. The write-back thread does it when memory is
+  /// short; so may a fault that finds none, whose own address space it can always reach.
+  uint64_t evict_mapped(uint64_t pages);
+  /// Lets the cache shrink, though not to nothing, while guests were promised more private memory than is left beside it.
+  void make_way_for_commitments();
   /// drop_caches: all clean pages that no guest maps.
   void drop_clean();
   /// How many pages make the write-back thread start, and how many stop writers: proc_sys_vm(5).
@@ -98,6 +103,8 @@ class PageCache final : public MemoryReclaimer {
   size_t file_count_ GUARDED_BY(mutex_) = 0;
   uint64_t write_back_asked_ GUARDED_BY(mutex_) = 0;          // files that are to be written now
   uint64_t sync_pass_ GUARDED_BY(mutex_) = 0;
+  uint64_t evictions_ GUARDED_BY(mutex_) = 0;                 // rounds of the write-back thread that looked for mapped pages
+  uint64_t evicted_ GUARDED_BY(mutex_) = 0;                   // pages that they found
   bool memory_is_short_ GUARDED_BY(mutex_) = false;
   bool stopping_ GUARDED_BY(mutex_) = false;
   std::atomic<bool> has_thread_{false};

@@ -110,6 +110,23 @@ TEST(PageCache, FilesWithoutStorageGetTheMemoryOfCleanPages) {
   EXPECT_LT(cache.counters.present.load(), 300u);
 }
 
+TEST(PageCache, CachedFilesAreNoReasonToRefuseAPromise) {
+  fake::Window memory(2 << 20);
+  PageCache cache(*memory.window);
+  WriteBackGroup group;
+  fake::Backing backing(cache, group);
+  ASSERT_TRUE(backing.write(0, std::string(400 * kPageSize, 'x')).ok());
+  backing.cached_file().sync();
+  ASSERT_TRUE(memory.account.try_commit(1 << 20));
+  EXPECT_FALSE(memory.account.try_commit(3 << 20));
+  cache.make_way_for_commitments();
+  EXPECT_LE(memory.account.charged() + memory.account.committed(), uint64_t{2} << 20);
+  memory.account.commit(3 << 20);
+  cache.make_way_for_commitments();
+  EXPECT_GE(cache.counters.present.load(), 100u);
+  memory.account.uncommit(4 << 20);
+}
+
 TEST(PageCache, PagesInUseSurviveTheClockLongerThanOthers) {
   fake::Window memory;
   PageCache cache(*memory.window);

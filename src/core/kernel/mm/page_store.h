@@ -82,6 +82,7 @@ class PageStore {
   /// A mapping's pin: chunks that nobody maps may be taken out of a tracked store under it.
   void pin_mapping() { pins_.fetch_add(kMappingPin, std::memory_order_seq_cst); }
   void unpin_mapping() { drop_pin(kMappingPin); }
+  bool is_mapped() const { return (pins_.load(std::memory_order_relaxed) & kMappingPins) != 0; }
 
  private:
   friend class CachedFile;

@@ -83,7 +83,10 @@ Result<void> AddressSpace::move_locked(uint64_t from, uint64_t old_length, uint6
   if (old_length > 0) TRY(isolate_locked(from, from + old_length));
   Area& old = *find_locked(from);
   // Trampolines lie at a distance from their text, so text that moves becomes private pages.
-  if (old.backing == Area::Backing::Text && old_length > 0) TRY(seal_locked(old));
+  if (old.backing == Area::Backing::Text && old_length > 0) {
+    Result<void> sealed = seal_locked(old);
+    if (!sealed.ok()) return error(sealed.code() == EINPROGRESS ? EAGAIN : sealed.code());  // the file is busy: mremap(2) knows EAGAIN
+  }
 
   std::unique_ptr<Area> moved = TRY(make_unique<Area>(*this, to, to + new_length));
   moved->copy_from(old);

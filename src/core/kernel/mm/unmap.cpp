@@ -1,4 +1,5 @@
 // munmap(2) and mprotect(2).
+#include "core/host/calls.h"
 #include "core/kernel/mm/address_space.h"
 
 namespace umk::mm {
@@ -46,17 +47,26 @@ Result<void> AddressSpace::protect(uint64_t start, uint64_t length, int protecti
   if (protection & ~(kProtRead | kProtWrite | kProtExec | kProtSem)) return error(EINVAL);
   protection &= 7;
 
+  for (;;) {
+    Result<void> outcome = protect_once(start, end, protection, grows & kProtGrowsDown, grows & kProtGrowsUp, limits);
+    // A file had to be read that somebody else is busy with.
+    if (outcome.ok() || outcome.code() != EINPROGRESS) return outcome;
+    host::sched_yield();
+  }
+}
+
+Result<void> AddressSpace::protect_once(uint64_t start, uint64_t end, int protection, bool grows_down, bool grows_up, const MemoryLimits& limits) {
   DeadAreas dead;
   MutexLock lock(mutex_);
   auto first = first_behind_locked(start);
   while (first != areas_.end() && !first->is_visible()) ++first;
   if (first == areas_.end() || first->start >= end) return error(ENOMEM);
-  if (grows & kProtGrowsDown) {
+  if (grows_down) {
     if (!(first->flags & map_flags::kGrowsDown)) return error(EINVAL);
     start = first->start;
   } else {
     if (first->start > start) return error(ENOMEM);
-    if (grows & kProtGrowsUp) return error(EINVAL);  // no area grows up on x86
+    if (grows_up) return error(EINVAL);  // no area grows up on x86
   }
   TRY(isolate_locked(start, end));
 
@@ -97,8 +107,15 @@ Result<void> AddressSpace::protect_area_locked(Area& area, int protection, const
   account_locked(area, true);
   if ((protection & kProtWrite) && is_file) area.was_writable = true;
 
-  if (is_file && area.is_private() && (protection & kProtExec)) return seal_locked(area);
-  if (area.backing == Area::Backing::Text && (protection & kProtWrite)) return seal_locked(area);
+  if ((is_file && area.is_private() && (protection & kProtExec)) || (area.backing == Area::Backing::Text && (protection & kProtWrite))) {
+    Result<void> sealed = seal_locked(area);
+    if (!sealed.ok() && sealed.code() == EINPROGRESS) {
+      account_locked(area, false);
+      area.protection = before;
+      account_locked(area, true);
+    }
+    return sealed;
+  }
   return reprotect_locked(area);
 }
 
