@@ -116,6 +116,8 @@ std::string to_text(Profile profile) {
 void try_jump(const char* what, const JumpRegisters& registers) {
   const Ended ended = attempt([&] { jump(registers); }, 3000);
   if (const char* loot = loot_of(ended)) broken("%s: jump to 0x%lx: %s", what, registers.target, loot);
+  // cannot(): an ordinary call failed in the child before it jumped.
+  if (ended.exited_with(2)) broken("%s: before a jump to 0x%lx the process could not make its calls", what, registers.target);
   if (ended.timed_out) jump_counts.timed_out++;
   else if (ended.was_killed()) jump_counts.killed++;
   else jump_counts.came_back++;
