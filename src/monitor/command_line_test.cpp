@@ -75,6 +75,7 @@ TEST(CommandLine, RefusesWithAMessageThatNamesTheSwitch) {
       {{"ncpus=0"}, {"ncpus=0", "1 to 256"}},
       {{"ncpus=two"}, {"ncpus=two"}},
       {{"shield=maybe"}, {"shield=maybe", "on, off"}},
+      {{"dispatch=maybe"}, {"dispatch=maybe", "seccomp"}},
       {{"init=sh"}, {"init=sh", "absolute"}},
       {{"umid=a/b"}, {"umid=a/b"}},
       {{"umid=a", "umid=b"}, {"umid already set"}},

@@ -34,6 +34,8 @@ struct DiskOption {
 struct Configuration {
   enum class Action { Boot, Run, Help, RunHelp, Version, ShowConfiguration };
   enum class Shield { Auto, On, Off };
+  /// How guests' system calls are caught.
+  enum class Dispatch { Auto, UserDispatch, Seccomp };
 
   Action action = Action::Boot;
 
@@ -41,6 +43,7 @@ struct Configuration {
   uint64_t memory_bytes = 0;  // 0: as much as the host has
   unsigned cpus = 0;          // 0: as many as the host has
   Shield shield = Shield::Auto;
+  Dispatch dispatch = Dispatch::Auto;
   bool quiet = false;         // only warnings on the console
   bool debug = false;         // everything on the console
   bool exits_on_reboot = false;

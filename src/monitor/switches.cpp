@@ -42,6 +42,14 @@ Wrong set_shield(Configuration& c, std::string_view value) {
   return {};
 }
 
+Wrong set_dispatch(Configuration& c, std::string_view value) {
+  if (value == "auto") c.dispatch = Configuration::Dispatch::Auto;
+  else if (value == "user") c.dispatch = Configuration::Dispatch::UserDispatch;
+  else if (value == "seccomp") c.dispatch = Configuration::Dispatch::Seccomp;
+  else return wrong_value("dispatch", value, "user (Syscall User Dispatch), seccomp, or auto (the first that the host offers)");
+  return {};
+}
+
 Wrong set_root(Configuration& c, std::string_view value) {
   c.root = value;
   return {};
@@ -151,6 +159,7 @@ constexpr Switch kSwitches[] = {
     {"quiet", "", "show only warnings while booting", [](Configuration& c, std::string_view) { c.quiet = true; return Wrong(); }},
     {"debug", "", "show all kernel messages", [](Configuration& c, std::string_view) { c.debug = true; return Wrong(); }},
     {"shield=", "on|off|auto", "wall the kernel off from guests by protection keys", set_shield, true},
+    {"dispatch=", "user|seccomp|auto", "how guests' system calls are caught", set_dispatch, true},
     {"umid=", "NAME", "the name of this machine", set_name, true},
     {"uml_dir=", "DIRECTORY", "where machines keep their names and sockets; default ~/.uml",
      [](Configuration& c, std::string_view v) {

@@ -16,6 +16,8 @@ import tempfile
 import harness
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# Also run with calls caught by seccomp: what they test has to do with entering and leaving the kernel.
+BY_SECCOMP = ["call_sites", "exec", "faults", "processes", "restarts", "segments", "signals", "threads", "vectors"]
 # Also run on a tmpfs: what they test is the work of a file system.
 ON_TMPFS = ["files_open", "files_at", "files_data", "directories", "permissions", "xattrs", "locks", "memory_files", "inotify"]
 
@@ -90,21 +92,21 @@ def native_output(name, command, on_tmpfs, record):
     return outcome
 
 
-def guest_output(command, on_tmpfs):
+def guest_output(command, on_tmpfs, switches=()):
     with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
         os.chmod(folder, 0o755)
         if on_tmpfs:
             words = ["sh", "-c", 'mount -t tmpfs none . && cd "$PWD" && exec "$@"', "sh"] + command
         else:
             words = command
-        outcome = harness.run_guest(words, workdir=folder, limit=120)
+        outcome = harness.run_guest(words, workdir=folder, limit=120, switches=switches)
         harness.remove_tree(folder)
         os.makedirs(folder, exist_ok=True)
     return outcome
 
 
-def run_one(report, name, command, on_tmpfs, record, native_only):
-    title = "conformance/" + name + ("@tmpfs" if on_tmpfs else "")
+def run_one(report, name, command, on_tmpfs, record, native_only, by_seccomp=False):
+    title = "conformance/" + name + ("@tmpfs" if on_tmpfs else "") + ("@seccomp" if by_seccomp else "")
     ignored, enosys = expectations(os.path.splitext(name)[0])
     native = native_output(name, command, on_tmpfs, record)
     problems = []
@@ -124,7 +126,7 @@ def run_one(report, name, command, on_tmpfs, record, native_only):
         report.add(title, problems, len(native_cases), len(bad) or bool(problems), native.seconds)
         return
 
-    guest = guest_output(command, on_tmpfs)
+    guest = guest_output(command, on_tmpfs, ["dispatch=seccomp"] if by_seccomp else [])
     guest_cases = split(guest.output)
     if guest.timed_out:
         problems.append(f"the guest was stopped at its time limit after {guest.seconds:.0f} s")
@@ -164,6 +166,8 @@ def run_all(report, wanted, record=False, native_only=False):
                 report.add(title, [f"{command[0]} was not built"])
                 continue
             run_one(report, name, command, on_tmpfs, record, native_only)
+        if name in BY_SECCOMP and not native_only and wanted(f"conformance/{name}@seccomp"):
+            run_one(report, name, command, False, record, native_only, True)
     for name in scripts():
         if wanted("conformance/" + name):
             interpreter = "python3" if name.endswith(".py") else "sh"

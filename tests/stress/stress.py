@@ -3,8 +3,10 @@
 import os
 import re
 import tempfile
+import time
 
 import harness
+import killing
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Prints the counters, runs the command, waits for what still goes away, and prints them again.
@@ -79,3 +81,25 @@ def run_all(report, wanted, long):
         if outcome.leftovers:
             problems.append("left behind: " + ", ".join(outcome.leftovers))
         report.add(title, problems, seconds=outcome.seconds)
+    run_kills(report, wanted, long)
+
+
+def run_kills(report, wanted, long):
+    notes = []
+    tests = dict(killing.TESTS)
+    tests["kill_at_random"] = lambda: killing.kill_at_random(1, 60 if long else 8, notes.append, leaks)
+    for name, test in tests.items():
+        title = "stress/" + name
+        if not wanted(title):
+            continue
+        start = time.monotonic()
+        before = set(harness.children())
+        problems = []
+        try:
+            test()
+        except AssertionError as problem:
+            problems.append(str(problem))
+        problems += harness.reap_leftovers(before, 0.5)
+        report.add(title, problems, seconds=time.monotonic() - start)
+    for note in notes:
+        report.line("      " + note)

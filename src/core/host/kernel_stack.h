@@ -33,11 +33,17 @@ struct KernelStackHead {
   Task* task = nullptr;
   /// The host vDSO's clock_gettime where this process has it, else null: the host is called then.
   int (*host_clock)(int clock, void* timespec) = nullptr;
+  /// Where the callee-saved registers of the host call that is being made lie, 0 when none is: another host thread can continue the context there. Assembly
+  /// knows this offset (48).
+  uint64_t call_rsp = 0;
+  /// The context runs kernel code, not a guest's.
+  bool in_kernel = true;
   /// How many locks are held, and their ranks, for the run-time order checker (sync/lock_rank.h).
   uint32_t held_locks = 0;
   uint8_t held_ranks[12] = {};
 };
 static_assert(offsetof(KernelStackHead, selector) == 8);
+static_assert(offsetof(KernelStackHead, call_rsp) == 48);
 
 #if defined(UMK_HOSTED)
 KernelStackHead& current_stack();

@@ -178,6 +178,7 @@ umk_switch_stack:
         pushq   %r15
         movq    %rsp, (%rdi)
         movq    %rsi, %rsp
+        movq    $-4, %rax               // what a host call returns that is continued here: EINTR
         popq    %r15
         popq    %r14
         popq    %r13
@@ -237,6 +238,9 @@ umk_exit_thread:
         movb    $0, (%rdi)
         movl    %esi, %edi
         movl    $60, %eax
+        .globl  umk_exit_thread_instruction
+        .hidden umk_exit_thread_instruction
+umk_exit_thread_instruction:
         syscall
         ud2
 
@@ -258,6 +262,9 @@ umk_signal_entry:
         movq    UMK_HEAD_SELECTOR(%rbx), %rbx
         movb    $0, (%rbx)
         movl    $15, %eax
+        .globl  umk_signal_return_instruction
+        .hidden umk_signal_return_instruction
+umk_signal_return_instruction:
         syscall
         ud2
         .globl  umk_signal_restorer

@@ -191,6 +191,7 @@ extern "C" void umk_host_signal(int signal, siginfo_t* info, ucontext_t* context
   const Place place = place_of(at, host);
 
   if (signal == kKickSignal) {
+    serve_remote_call(host);
     if (place == Place::Guest || place == Place::Intruding) {
       interrupt_guest(at, host, bundle, Trap{TrapKind::Kick});
     } else if (place == Place::Leaving) {

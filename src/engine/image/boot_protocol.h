@@ -44,11 +44,19 @@ struct BootParameters {
   uint64_t vdso_clock_gettime = 0, vdso_gettimeofday = 0, vdso_time = 0, vdso_getcpu = 0;
   /// The kernel's memory is closed to guests: the monitor gave it its protection keys.
   bool shield = false;
+  bool filters_calls = false;       // guests' system calls are caught by seccomp instead of Syscall User Dispatch
   /// With the shield: bytes from the end of an alternate stack down to the stack pointer with which the host starts a handler.
   uint64_t signal_frame_bytes = 0;
   bool quiet = false;
   bool ends_with_init = false;      // umk run
   char command_line[2048] = {};     // /proc/cmdline
+};
+
+/// How a host process of the machine ended.
+enum class VesselEnd : uint32_t {
+  Expected,
+  Survived,  // by surprise: its tasks end, the machine lives
+  Fatal,     // by surprise, and what it left cannot be put in order
 };
 
 /// What the kernel tells the monitor; in the kernel region, read by both.
@@ -96,8 +104,8 @@ struct ImageHeader {
   MachineStatus* (*status)();
   PatchFunctions patch;
   MemoryFunctions memory;
-  /// Attached: a host process of the machine ended. False: it should have lived.
-  bool (*vessel_ended)(int host_pid);
+  /// Attached: a host process of the machine ended, and was waited for.
+  VesselEnd (*vessel_ended)(int host_pid);
 };
 
 }  // namespace umk::engine

@@ -12,6 +12,7 @@
 #include "core/kernel/mm/page_cache.h"
 #include "core/kernel/task/kernel.h"
 #include "core/memory/kernel_heap.h"
+#include "engine/gate/call_filter.h"
 #include "engine/gate/gate.h"
 #include "engine/resident/out_of_memory.h"
 #include "engine/resident/patching.h"
@@ -148,6 +149,7 @@ void nursery_attached(void*) {
   strip_address_space();
   if (machine().parameters.shield) become_first_identity();
   install_signal_handlers();
+  if (machine().parameters.filters_calls) install_call_filter();
   run_nursery();
 }
 

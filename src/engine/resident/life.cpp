@@ -43,6 +43,7 @@ void begin_on_new_thread(void* argument) {
   if (machine().parameters.shield && !bundle.host->is_leader()) identify_thread(*bundle.host, *bundle.head.task);
   start_host_thread(*bundle.host);
   write_fs_base(bundle.fs_base);
+  bundle.head.in_kernel = false;
   gate().leave(&bundle.registers());
 }
 
@@ -50,6 +51,7 @@ void begin_on_new_thread(void* argument) {
 void begin_borrowed(void* argument) {
   auto& bundle = *static_cast<Bundle*>(argument);
   write_fs_base(bundle.fs_base);
+  bundle.head.in_kernel = false;
   gate().leave(&bundle.registers());
 }
 
@@ -57,7 +59,16 @@ void begin_borrowed(void* argument) {
 void begin_with_entry(void* argument) {
   auto& bundle = *static_cast<Bundle*>(argument);
   bundle.entry(*bundle.head.task);
+  bundle.head.in_kernel = false;
   gate().leave(&bundle.registers());
+}
+
+void empty_user_range() {
+  // EINTR: the host process was lost meanwhile, and this goes on in another.
+  Result<void> done;
+  do done = host::munmap(layout::kUserStart, layout::kUserEnd - layout::kUserStart);
+  while (done.code() == EINTR);
+  MUST(std::move(done), "unmapping whole ranges needs no memory");
 }
 
 void inherit_segment_bases(Bundle& child) {
@@ -79,6 +90,26 @@ void attach(HostThread& host, Bundle& bundle) {
 
 }  // namespace
 
+namespace {
+
+/// `vessel` carries `space` from now on, which no vessel did before.
+void link_space(Vessel& vessel, mm::AddressSpace& space) {
+  const uint64_t number = machine().last_carried.fetch_add(1) + 1;
+  vessel.references.fetch_add(1);
+  {
+    MutexLock lock(vessel.calls.mutex);
+    vessel.calls.carried = number;
+  }
+  space.carrier.number.store(number, std::memory_order_relaxed);
+  space.carrier.process.store(&vessel, std::memory_order_release);
+}
+
+}  // namespace
+
+void ResidentEngine::carry(mm::AddressSpace& space) { link_space(*current_host().vessel, space); }
+
+void ResidentEngine::drop_carrier(void* carrier) { drop_vessel(*static_cast<Vessel*>(carrier)); }
+
 Result<KernelStackHead*> ResidentEngine::allocate_stack() {
   Bundle* bundle = TRY(allocate_bundle<Bundle>());
   machine().kernel->counters.kernel_stacks.fetch_add(1);
@@ -99,6 +130,8 @@ Result<void> ResidentEngine::start_forked(Task& child) {
   auto vessel = TRY(make_vessel(current_host().slot_index));
   vessel->live_tasks.store(1);
   attach(*vessel->leader, bundle);
+  add_vessel(*vessel);
+  link_space(*vessel, child.address_space());
   m.vessels_live.fetch_add(1);
   m.kernel->counters.vessels.fetch_add(1);
   // The vessel may live and end before clone returns here: the child's own tid is its process number.
@@ -108,8 +141,11 @@ Result<void> ResidentEngine::start_forked(Task& child) {
   if (pid < 0) {
     m.vessels_live.fetch_sub(1);
     m.kernel->counters.vessels.fetch_sub(1);
+    remove_vessel(*child_vessel);
+    end_remote_calls(*child_vessel);
+    stop_carrying(*child_vessel);
     recycle_host_thread(&leader);
-    delete child_vessel;
+    drop_vessel(*child_vessel);
     return error(static_cast<int>(-pid));
   }
   return {};
@@ -140,6 +176,10 @@ Result<void> ResidentEngine::start_thread(Task& child) {
   if (machine().parameters.shield) note_further_thread(host);
   attach(host, bundle);
   vessel.live_tasks.fetch_add(1);
+  {
+    MutexLock lock(vessel.mutex);
+    vessel.threads.push_back(host);
+  }
   // The word is set before the thread runs, so that nobody takes a thread that has not begun for one that has ended.
   host.tid.store(-1);
   const int64_t tid = umk_clone(kCloneVm | kCloneFs | kCloneFiles | kCloneSighand | kCloneThread | kCloneSysvsem | kCloneChildSettid | kCloneChildCleartid,
@@ -149,6 +189,7 @@ Result<void> ResidentEngine::start_thread(Task& child) {
     {
       MutexLock lock(vessel.mutex);
       vessel.used_slots[slot / 64] &= ~(uint64_t{1} << (slot % 64));
+      host.unlink();
     }
     recycle_host_thread(&host);
     return error(static_cast<int>(-tid));
@@ -206,9 +247,11 @@ void ResidentEngine::enter_empty_address_space(Task& task) {
     host.left_bundle = &bundle;
     host.handed_to = host.vessel;
     switch_to(host);
-    MUST(host::munmap(layout::kUserStart, layout::kUserEnd - layout::kUserStart), "unmapping whole ranges needs no memory");
+    stop_carrying(*bundle.host->vessel);
+    empty_user_range();
   } else {
-    MUST(host::munmap(layout::kUserStart, layout::kUserEnd - layout::kUserStart), "unmapping whole ranges needs no memory");
+    stop_carrying(*host.vessel);
+    empty_user_range();
   }
   write_fs_base(0);
   bundle.guest_gs_in_use = 0;

@@ -1,4 +1,4 @@
-// The guest's mappings, made on the host by the process that owns them.
+// The guest's mappings, made on the host by the process that owns them: the current one, or that of the address space which run_in works on.
 #include <errno.h>
 #include <sys/mman.h>
 
@@ -24,27 +24,36 @@ int host_protection(int protection) {
   return (protection & PROT_EXEC) ? protection | PROT_READ : protection;
 }
 
+/// A host call in the process whose mappings are worked on.
+Result<uint64_t> call(uint64_t number, uint64_t a, uint64_t b, uint64_t c = 0, uint64_t d = 0, uint64_t e = 0, uint64_t f = 0) {
+  Vessel* const elsewhere = reinterpret_cast<Context&>(current_stack()).works_in;
+  if (elsewhere) [[unlikely]] return host::checked(call_in(*elsewhere, number, a, b, c, d, e, f));
+  return host::checked(host::raw_call(number, a, b, c, d, e, f));
+}
+
+Result<void> map(uint64_t address, uint64_t length, int protection, int flags, int fd, uint64_t offset) {
+  TRY(call(kHostMmap, address, length, static_cast<uint64_t>(protection), static_cast<uint64_t>(flags | MAP_FIXED), static_cast<uint64_t>(int64_t{fd}), offset));
+  return {};
+}
+
 }  // namespace
 
 Result<void> ResidentEngine::map_anonymous(uint64_t address, uint64_t length, int protection, bool reserve) {
   check_range(address, length);
-  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | (reserve ? 0 : MAP_NORESERVE);
-  TRY(host::mmap(address, length, host_protection(protection), flags, -1, 0));
-  return {};
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | (reserve ? 0 : MAP_NORESERVE);
+  return map(address, length, host_protection(protection), flags, -1, 0);
 }
 
 Result<void> ResidentEngine::map_cache(uint64_t address, uint64_t length, int protection, uint64_t cache_offset, bool shared) {
   check_range(address, length);
   CHECK(cache_offset <= layout::kCacheWindowBytes && length <= layout::kCacheWindowBytes - cache_offset, "cache mappings lie in the window");
-  TRY(host::mmap(address, length, host_protection(protection), MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE), machine().parameters.cache_fd, cache_offset));
-  return {};
+  return map(address, length, host_protection(protection), shared ? MAP_SHARED : MAP_PRIVATE, machine().parameters.cache_fd, cache_offset);
 }
 
 Result<void> ResidentEngine::map_host_file(uint64_t address, uint64_t length, int protection, int host_fd, uint64_t offset, bool shared) {
   check_range(address, length);
   CHECK((protection & PROT_EXEC) == 0, "host files are never mapped executable: the kernel's copy is");
-  TRY(host::mmap(address, length, host_protection(protection), MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE), host_fd, offset));
-  return {};
+  return map(address, length, host_protection(protection), shared ? MAP_SHARED : MAP_PRIVATE, host_fd, offset);
 }
 
 // Behind a shield every executable page is a copy that was scanned and that nobody can write; without one there is nothing that such a page could undo.
@@ -52,36 +61,69 @@ bool ResidentEngine::shows_shared_code() const { return !machine().parameters.sh
 
 Result<void> ResidentEngine::unmap(uint64_t address, uint64_t length) {
   check_range(address, length);
-  return host::munmap(address, length);
+  TRY(call(kHostMunmap, address, length));
+  return {};
 }
 
 Result<void> ResidentEngine::protect(uint64_t address, uint64_t length, int protection) {
   check_range(address, length);
-  return host::mprotect(address, length, host_protection(protection));
+  TRY(call(kHostMprotect, address, length, static_cast<uint64_t>(host_protection(protection))));
+  return {};
 }
 
 Result<void> ResidentEngine::advise(uint64_t address, uint64_t length, int advice) {
   check_range(address, length);
-  return host::madvise(address, length, advice);
+  TRY(call(kHostMadvise, address, length, static_cast<uint64_t>(advice)));
+  return {};
 }
 
 Result<void> ResidentEngine::move(uint64_t from, uint64_t length, uint64_t to) {
   check_range(from, length);
   check_range(to, length);
-  TRY(host::checked(host::raw_call(kHostMremap, from, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, to)));
+  TRY(call(kHostMremap, from, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, to));
   return {};
 }
 
 Result<void> ResidentEngine::residency(uint64_t address, uint64_t length, uint8_t* resident) {
   check_range(address, length);
-  TRY(host::checked(host::raw_call(kHostMincore, address, length, reinterpret_cast<uint64_t>(resident))));
+  TRY(call(kHostMincore, address, length, reinterpret_cast<uint64_t>(resident)));
   return {};
 }
 
+size_t ResidentEngine::copy_memory(uint64_t address, std::byte* bytes, size_t length, bool to_guest) {
+  if (address >= layout::kUserEnd || length > layout::kUserEnd - address) return 0;
+  // The host copies, as far as the mappings allow, without a fault that anybody would have to handle. A process may always read and write itself.
+  struct Piece {
+    uint64_t start, length;
+  } local{reinterpret_cast<uint64_t>(bytes), length}, remote{address, length};
+  Vessel* const elsewhere = reinterpret_cast<Context&>(current_stack()).works_in;
+  const Vessel& vessel = elsewhere ? *elsewhere : *current_host().vessel;
+  const Result<uint64_t> copied = call(to_guest ? kHostProcessVmWritev : kHostProcessVmReadv, static_cast<uint64_t>(vessel.leader->tid.load()),
+                                       reinterpret_cast<uint64_t>(&local), 1, reinterpret_cast<uint64_t>(&remote), 1, 0);
+  return copied.ok() ? copied.value() : 0;
+}
+
 Result<void> ResidentEngine::run_in(mm::AddressSpace& space, void (*work)(void*), void* argument) {
-  Task* task = Task::current_or_null();
-  if (!task || &task->address_space() != &space) return error(ESRCH);
+  auto* const vessel = static_cast<Vessel*>(space.carrier.process.load(std::memory_order_acquire));
+  if (!vessel) return error(ESRCH);
+  auto& self = reinterpret_cast<Context&>(current_stack());
+  const uint64_t number = space.carrier.number.load(std::memory_order_relaxed);
+  const bool is_own = current_host().vessel == vessel;
+  {
+    MutexLock lock(vessel->calls.mutex);
+    if (vessel->calls.carried != number) return error(ESRCH);
+    if (!is_own) {
+      if (vessel->calls.has_ended.load()) return error(ESRCH);
+      Vessel* const before = std::exchange(self.works_in, vessel);
+      work(argument);
+      self.works_in = before;
+      return {};
+    }
+  }
+  // A process does not lose its address space while one of its threads is here.
+  Vessel* const before = std::exchange(self.works_in, nullptr);
   work(argument);
+  self.works_in = before;
   return {};
 }
 

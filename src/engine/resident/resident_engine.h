@@ -29,6 +29,9 @@ class ResidentEngine final : public guest::Engine {
   Result<void> advise(uint64_t address, uint64_t length, int advice) override;
   Result<void> move(uint64_t from, uint64_t length, uint64_t to) override;
   Result<void> residency(uint64_t address, uint64_t length, uint8_t* resident) override;
+  size_t copy_memory(uint64_t address, std::byte* bytes, size_t length, bool to_guest) override;
+  void carry(mm::AddressSpace& space) override;
+  void drop_carrier(void* carrier) override;
   Result<void> run_in(mm::AddressSpace& space, void (*work)(void*), void* argument) override;
 
   guest::Vdso vdso() override;

@@ -23,6 +23,7 @@
 #include "core/kernel/mm/layout.h"
 #include "core/sync/mutex.h"
 #include "engine/gate/offsets.h"
+#include "engine/vessel/remote_calls.h"
 
 namespace umk::engine {
 
@@ -40,6 +41,8 @@ struct Context {
   HostThread* host = nullptr;
   /// The saved stack pointer of a context that is switched out.
   uint64_t switch_rsp = 0;
+  /// Mappings are changed in this vessel instead of the current one (ResidentEngine::run_in).
+  Vessel* works_in = nullptr;
 };
 static_assert(offsetof(Context, guest_gs) == UMK_BUNDLE_GUEST_GS);
 static_assert(offsetof(Context, guest_gs_in_use) == UMK_BUNDLE_GUEST_GS_FLAG);
@@ -122,7 +125,7 @@ static_assert(offsetof(SelectorLine, redirected) == UMK_LINE_REDIRECTED && offse
 static_assert(offsetof(SelectorLine, slot) == UMK_LINE_SLOT && offsetof(SelectorLine, signal_frame) == UMK_LINE_SIGNAL_FRAME);
 
 /// One host thread of a vessel. Its bundle holds the alternate stack for the host's signals and the stack of its idle context.
-struct alignas(64) HostThread : Context {
+struct alignas(64) HostThread : Context, ListHook<> {
   /// Written and cleared by the host (CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID): 0 once the thread has left its stacks.
   std::atomic<int32_t> tid{0};
   /// Set when the thread has an alternate stack of its own. Until then it must not be kicked: a forked process still has its parent's, and the
@@ -155,7 +158,9 @@ struct alignas(64) HostThread : Context {
 };
 static_assert(sizeof(HostThread) <= HostThread::kAlternateStackOffset);
 
-struct Vessel : ListHook<> {
+struct AllVesselsTag;
+
+struct Vessel : ListHook<>, ListHook<AllVesselsTag> {
   HostThread* leader = nullptr;
   /// Guest tasks that live in this vessel.
   std::atomic<int> live_tasks{0};
@@ -165,11 +170,18 @@ struct Vessel : ListHook<> {
   std::atomic<bool> cleanup_wanted{false};
   Mutex mutex{LockRank::None};
   HostThread* dead_threads GUARDED_BY(mutex) = nullptr;
+  /// All but the leader.
+  List<HostThread> threads GUARDED_BY(mutex);
   Vessel* next_leaving = nullptr;
   uint64_t used_slots[kSlotCount / 64] GUARDED_BY(mutex) = {};
   /// It never had another thread than the leader, so that the host's clock of the process is that of the leader.
   std::atomic<bool> is_single{true};
+  /// The process's own and one of each address space that it carries or carried.
+  std::atomic<uint32_t> references{1};
+  RemoteCalls calls;
 };
+
+void drop_vessel(Vessel& vessel);
 
 inline bool HostThread::is_leader() const { return vessel->leader == this; }
 

@@ -20,12 +20,16 @@ struct Machine {
 
   Mutex pool_mutex{LockRank::None};
   List<Vessel> pool GUARDED_BY(pool_mutex);
+  /// Those that did not leave on purpose.
+  List<Vessel, AllVesselsTag> vessels GUARDED_BY(pool_mutex);
   uint32_t pool_size GUARDED_BY(pool_mutex) = 0;
   /// Contexts that wait for an idle vessel sleep here.
   WaitQueue pool_queue;
   /// Vessels wanted and not yet made; the nursery sleeps on this word.
   std::atomic<uint32_t> vessels_wanted{0};
   std::atomic<uint32_t> vessels_live{0};
+  /// The number of the last address space that a vessel was given to carry.
+  std::atomic<uint64_t> last_carried{0};
   /// Vessels whose process ends on purpose; the monitor's wait for the process frees them.
   Vessel* leaving GUARDED_BY(pool_mutex) = nullptr;
 
@@ -74,8 +78,10 @@ void hand_to(Vessel& vessel, Bundle& bundle);
 /// Does what the context that was left wants done. Called right after each switch.
 void finish_switch();
 [[noreturn]] void run_nursery();
-/// The monitor waited for a host process. Returns false when it was a vessel that should have lived.
-bool vessel_process_ended(int host_pid);
+void add_vessel(Vessel& vessel);
+void remove_vessel(Vessel& vessel);
+/// The monitor waited for a host process.
+VesselEnd vessel_process_ended(int host_pid);
 /// Saves the live vector registers in the bundle, as an image that can be loaded again.
 void keep_vectors(Bundle& bundle);
 /// Pulls the usage counters of the current host thread into the bundle's account; at borrow, hand-over and exit.

@@ -8,6 +8,7 @@
 #include "core/kernel/task/task.h"
 #include "core/sync/wait_queue.h"
 #include "engine/vessel/host_numbers.h"
+#include "engine/vessel/lost_vessel.h"
 #include "engine/vessel/identity.h"
 #include "engine/vessel/machine.h"
 
@@ -46,16 +47,19 @@ void reap_dead_threads(Vessel& vessel) {
   reap_dead_threads_locked(vessel);
 }
 
-void empty_user_range() {
+void empty_user_range(Vessel& vessel) {
+  stop_carrying(vessel);
   MUST(host::munmap(layout::kUserStart, layout::kUserEnd - layout::kUserStart), "unmapping whole ranges needs no memory");
 }
 
 [[noreturn]] void leave_host_process(Vessel& vessel) {
   Machine& m = machine();
+  stop_carrying(vessel);
   m.vessels_live.fetch_sub(1);
   m.kernel->counters.vessels.fetch_sub(1);
   {
     MutexLock lock(m.pool_mutex);
+    vessel.ListHook<AllVesselsTag>::unlink();
     vessel.next_leaving = std::exchange(m.leaving, &vessel);
   }
   host::raw_call(kHostExitGroup, 0);
@@ -72,7 +76,7 @@ void return_to_pool(Vessel& vessel) {
     leave = m.pool_size >= kPoolMaximum || vessel.dead_threads != nullptr;
   }
   if (leave) leave_host_process(vessel);
-  empty_user_range();
+  empty_user_range(vessel);
   forget_slots();
   if (m.parameters.shield) note_only_thread(*vessel.leader);
   {
@@ -96,9 +100,11 @@ void return_to_pool(Vessel& vessel) {
       return_to_pool(vessel);
       continue;
     }
-    if (Bundle* bundle = vessel.handed.exchange(nullptr)) {
+    if (Bundle* bundle = vessel.handed.load()) {
       bundle->host = &self;
       begin_usage(*bundle);
+      // Only now: if the process is lost before, another vessel takes it.
+      vessel.handed.store(nullptr);
       switch_to(*bundle);
       continue;
     }
@@ -137,11 +143,19 @@ void make_machine(const BootParameters& parameters) {
   for (uint32_t i = kSelectorCount; i-- > 0;) made->free_selectors[made->free_selector_count++] = i;
 }
 
+void drop_vessel(Vessel& vessel) {
+  if (vessel.references.fetch_sub(1, std::memory_order_acq_rel) == 1) delete &vessel;
+}
+
 void forget_slots() {
   // The first page is kept: every program uses it.
   std::memset(reinterpret_cast<void*>(layout::kSlots), 0, kPageSize);
   constexpr int kDontNeed = 4;
-  MUST(host::madvise(layout::kSlots + kPageSize, layout::kSlotsBytes - kPageSize, kDontNeed), "private memory can always be given back");
+  // EINTR: as in empty_user_range of life.cpp.
+  Result<void> done;
+  do done = host::madvise(layout::kSlots + kPageSize, layout::kSlotsBytes - kPageSize, kDontNeed);
+  while (done.code() == EINTR);
+  MUST(std::move(done), "private memory can always be given back");
 }
 
 void recycle_host_thread(HostThread* host) {
@@ -254,11 +268,14 @@ void start_host_thread(HostThread& host) {
   write_gs_base(reinterpret_cast<uint64_t>(&host.slot()));
   if (host.current != &host) host.enter_on(*static_cast<Bundle*>(host.current));
   if (host.is_leader() && parameters.shield) note_only_thread(host);
-  const int64_t dispatched =
-      host::raw_call(kHostPrctl, kPrSyscallUserDispatch, 1, 0, 0, reinterpret_cast<uint64_t>(const_cast<uint8_t*>(&host.line->selector)));
-  CHECK(dispatched == 0, "the host offered Syscall User Dispatch at boot");
+  if (!parameters.filters_calls) {
+    const int64_t dispatched =
+        host::raw_call(kHostPrctl, kPrSyscallUserDispatch, 1, 0, 0, reinterpret_cast<uint64_t>(const_cast<uint8_t*>(&host.line->selector)));
+    CHECK(dispatched == 0, "the host offered Syscall User Dispatch at boot");
+  }
   // Whoever set an interrupt before this did not kick: it is seen on the way to the guest.
   host.can_be_kicked.exchange(true, std::memory_order_seq_cst);
+  if (host.is_leader()) serve_remote_call(host);
 }
 
 Result<Vessel*> acquire_vessel() {
@@ -269,15 +286,19 @@ Result<Vessel*> acquire_vessel() {
   for (;;) {
     if (!m.pool.empty()) {
       Vessel& vessel = m.pool.front();
-      vessel.unlink();
+      m.pool.pop_front();
       --m.pool_size;
       m.kernel->counters.vessels.fetch_add(1);
       return &vessel;
     }
     if (!asked) {
-      m.vessels_wanted.fetch_add(1);
-      host::futex_wake(&m.vessels_wanted, 1);
       asked = true;
+      m.vessels_wanted.fetch_add(1);
+      // Without the lock: a process that is lost in a host call must not hold it.
+      m.pool_mutex.unlock();
+      host::futex_wake(&m.vessels_wanted, 1);
+      m.pool_mutex.lock();
+      continue;
     }
     if (m.pool_queue.wait(m.pool_mutex, Sleep::Uninterruptible, deadline).code() == ETIMEDOUT) return error(EAGAIN);
   }
@@ -318,11 +339,13 @@ void finish_switch() {
     Vessel* vessel = made.take().release();
     HostThread& leader = *vessel->leader;
     prepare_context(leader, leader.stack_top(), vessel_main, nullptr);
+    add_vessel(*vessel);
     const int64_t pid = umk_clone(kCloneFiles | kCloneParent | kCloneChildSettid | 17, leader.switch_rsp, nullptr, &leader.tid, 0);
     if (pid < 0) {
       log(LogLevel::Error, "umk: the host refuses another process (errno {}): raise its limit on processes (ulimit -u)", -pid);
+      remove_vessel(*vessel);
       recycle_host_thread(&leader);
-      delete vessel;
+      drop_vessel(*vessel);
       continue;
     }
     m.vessels_live.fetch_add(1);
@@ -330,29 +353,78 @@ void finish_switch() {
   }
 }
 
-bool vessel_process_ended(int host_pid) {
+void add_vessel(Vessel& vessel) {
+  MutexLock lock(machine().pool_mutex);
+  machine().vessels.push_back(vessel);
+}
+
+void remove_vessel(Vessel& vessel) {
+  MutexLock lock(machine().pool_mutex);
+  vessel.ListHook<AllVesselsTag>::unlink();
+}
+
+namespace {
+
+/// Takes a vessel whose process has ended on purpose out of the list of those.
+Vessel* take_leaving_locked(int host_pid) REQUIRES(machine().pool_mutex) {
+  for (Vessel** link = &machine().leaving; *link; link = &(*link)->next_leaving) {
+    Vessel* const vessel = *link;
+    if (vessel->leader->tid.load() != host_pid) continue;
+    *link = vessel->next_leaving;
+    return vessel;
+  }
+  return nullptr;
+}
+
+Vessel* take_lost_locked(int host_pid, bool& was_idle) REQUIRES(machine().pool_mutex) {
   Machine& m = machine();
-  Vessel* ended = nullptr;
+  for (Vessel& vessel : m.vessels) {
+    if (vessel.leader->tid.load() != host_pid) continue;
+    vessel.ListHook<AllVesselsTag>::unlink();
+    was_idle = vessel.ListHook<>::is_linked();
+    if (was_idle) {
+      vessel.ListHook<>::unlink();
+      --m.pool_size;
+    }
+    return &vessel;
+  }
+  return nullptr;
+}
+
+void free_vessel(Vessel& vessel) {
+  {
+    MutexLock lock(vessel.mutex);
+    vessel.dead_threads = nullptr;
+    while (!vessel.threads.empty()) recycle_host_thread(&vessel.threads.front());
+  }
+  recycle_host_thread(std::exchange(vessel.leader, nullptr));
+  drop_vessel(vessel);
+}
+
+}  // namespace
+
+VesselEnd vessel_process_ended(int host_pid) {
+  Machine& m = machine();
+  // Who was killed with this lock held is gone for good.
+  Vessel* lost = nullptr;
+  bool was_idle = false;
   {
     MutexLock lock(m.pool_mutex);
-    for (Vessel** link = &m.leaving; *link; link = &(*link)->next_leaving)
-      if ((*link)->leader->tid.load() == host_pid) {
-        ended = *link;
-        *link = ended->next_leaving;
-        break;
-      }
-  }
-  if (!ended) return false;
-  {
-    MutexLock lock(ended->mutex);
-    while (HostThread* thread = ended->dead_threads) {
-      ended->dead_threads = thread->next_dead;
-      recycle_host_thread(thread);
+    if (Vessel* left = take_leaving_locked(host_pid)) {
+      m.pool_mutex.unlock();
+      // Who waits for an answer gives up, and nobody comes any more.
+      end_remote_calls(*left);
+      stop_carrying(*left);
+      free_vessel(*left);
+      m.pool_mutex.lock();
+      return VesselEnd::Expected;
     }
+    lost = take_lost_locked(host_pid, was_idle);
   }
-  recycle_host_thread(ended->leader);
-  delete ended;
-  return true;
+  if (!lost) return VesselEnd::Fatal;
+  const VesselEnd end = rescue_tasks(*lost, was_idle);
+  if (end == VesselEnd::Survived) free_vessel(*lost);
+  return end;
 }
 
 guest::Usage host_usage() {

@@ -5,7 +5,9 @@
 #include <fmt/format.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -113,14 +115,16 @@ void examine_vectors(engine::BootParameters& parameters) {
   parameters.vector_image_bytes = static_cast<uint32_t>(bytes);
 }
 
-void check_dispatch() {
-  // Tried in a child: the setting cannot be taken back while a call is being made.
+bool offers_user_dispatch() {
   static char selector = 0;
-  if (prctl(PR_SET_SYSCALL_USER_DISPATCH, 1, 0, 0, &selector) != 0)
-    throw std::runtime_error(
-        "umk: this host does not offer Syscall User Dispatch (Linux 5.11, CONFIG_GENERIC_ENTRY; sysctl kernel.syscall_user_dispatch), which umk needs to catch system "
-        "calls. Use a newer host kernel, or one that allows it");
+  if (prctl(PR_SET_SYSCALL_USER_DISPATCH, 1, 0, 0, &selector) != 0) return false;
   prctl(PR_SET_SYSCALL_USER_DISPATCH, 0, 0, 0, 0);
+  return true;
+}
+
+bool offers_filters() {
+  uint32_t action = SECCOMP_RET_TRAP;
+  return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
 }
 
 void check_fsgsbase() {
@@ -133,9 +137,21 @@ void check_fsgsbase() {
 
 void examine_host(engine::BootParameters& parameters) {
   check_fsgsbase();
-  check_dispatch();
   examine_vdso(parameters);
   examine_vectors(parameters);
+}
+
+bool must_filter_calls(Configuration::Dispatch dispatch) {
+  if (dispatch != Configuration::Dispatch::Seccomp && offers_user_dispatch()) return false;
+  if (dispatch == Configuration::Dispatch::UserDispatch)
+    throw std::runtime_error(
+        "umk: this host does not offer Syscall User Dispatch (Linux 5.11, CONFIG_GENERIC_ENTRY; sysctl kernel.syscall_user_dispatch). Without dispatch=user umk "
+        "catches system calls by seccomp there");
+  if (!offers_filters())
+    throw std::runtime_error(
+        "umk: this host offers neither Syscall User Dispatch (Linux 5.11; sysctl kernel.syscall_user_dispatch) nor seccomp filters (Linux 4.14), and umk needs "
+        "one of them to catch system calls");
+  return true;
 }
 
 }  // namespace umk::monitor

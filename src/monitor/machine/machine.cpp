@@ -67,6 +67,7 @@ Machine::Machine(const MachineOptions& options) {
   parameters.ends_with_init = options.ends_with_init;
   parameters.shield = options.shield;
   options.command_line.copy(parameters.command_line, sizeof parameters.command_line - 1);
+  parameters.filters_calls = filters_calls_ = must_filter_calls(options.dispatch);
   examine_host(parameters);
   if (options.shield) {
     allocate_shield_keys();
@@ -118,15 +119,16 @@ std::optional<std::string> Machine::reap_children() {
     struct Call {
       const engine::ImageHeader& image;
       pid_t pid;
-      bool expected;
-    } call{image_.header(), pid, false};
+      engine::VesselEnd end;
+    } call{image_.header(), pid, engine::VesselEnd::Fatal};
     run_attached([](void* argument) {
       auto& ended = *static_cast<Call*>(argument);
-      ended.expected = ended.image.vessel_ended(ended.pid);
+      ended.end = ended.image.vessel_ended(ended.pid);
     }, &call);
-    if (call.expected) continue;
+    if (call.end != engine::VesselEnd::Fatal) continue;
     const char* who = pid == nursery_pid_ ? "the process that makes processes" : "a process of the machine";
-    if (WIFSIGNALED(status)) return fmt::format("{} (host pid {}) was killed by signal {} ({})", who, pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
+    const char* state = pid == nursery_pid_ ? "" : " while it ran kernel code and may have held locks";
+    if (WIFSIGNALED(status)) return fmt::format("{} (host pid {}) was killed by signal {} ({}){}", who, pid, WTERMSIG(status), strsignal(WTERMSIG(status)), state);
     return fmt::format("{} (host pid {}) ended with status {}", who, pid, WEXITSTATUS(status));
   }
   return std::nullopt;

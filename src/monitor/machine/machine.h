@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "core/init/machine_start.h"
+#include "monitor/configuration.h"
 #include "monitor/machine/kernel_image.h"
 
 namespace umk::monitor {
@@ -16,6 +17,7 @@ struct MachineOptions {
   unsigned cpus = 1;
   /// What find_shield_obstacle() found nothing against.
   bool shield = false;
+  Configuration::Dispatch dispatch = Configuration::Dispatch::Auto;
   bool quiet = false;
   bool ends_with_init = false;
   std::string command_line;
@@ -31,6 +33,8 @@ class Machine {
   bool has_panicked() const { return image_.header().status()->panicked != 0; }
   /// Readable when the kernel has news: a panic, or the end of the machine.
   int wake_fd() const { return wake_fd_; }
+  /// The host offers no Syscall User Dispatch, or it is not wanted.
+  bool filters_calls() const { return filters_calls_; }
 
   /// Starts the guest. The request's cache_fd is filled in here.
   init::StartOutcome start(init::StartRequest request);
@@ -48,6 +52,7 @@ class Machine {
   KernelImage image_;
   int wake_fd_ = -1;
   int nursery_pid_ = -1;
+  bool filters_calls_ = false;
 };
 
 }  // namespace umk::monitor

@@ -11,6 +11,7 @@
 #include <stdexcept>
 
 #include "core/kernel/task/power_action.h"
+#include "monitor/machine/host_facts.h"
 #include "monitor/machine/host_shield.h"
 #include "monitor/machine/root_archive.h"
 
@@ -131,7 +132,8 @@ init::StartRequest Session::make_request(Texts& texts) {
 
 bool Session::raise_shield() {
   if (configuration_.shield == Configuration::Shield::Off) return false;
-  const std::string obstacle = find_shield_obstacle();
+  const std::string obstacle = must_filter_calls(configuration_.dispatch) ? "system calls are caught by seccomp, which can only test the instruction pointer"
+                                                                           : find_shield_obstacle();
   if (obstacle.empty()) {
     shield_state_ = "on, not complete: guest code is not searched for instructions that open the kernel's memory; no seccomp filter and no Landlock stand behind it";
     return true;
@@ -216,6 +218,7 @@ int Session::run() {
   options.cpus = configuration_.cpus ? configuration_.cpus : static_cast<unsigned>(sysconf(_SC_NPROCESSORS_ONLN));
   options.quiet = configuration_.quiet;
   options.ends_with_init = is_run();
+  options.dispatch = configuration_.dispatch;
   options.shield = raise_shield();
   options.command_line = configuration_.kernel_command_line;
   machine_ = std::make_unique<Machine>(options);

@@ -20,6 +20,8 @@ struct Context {
   const Credentials& reader;   // who opened the file, or follows the link
 };
 
+class FileNode;
+
 struct Entry {
   std::string_view name;
   uint32_t mode;  // type and permissions
@@ -27,6 +29,8 @@ struct Entry {
   Result<void> (*show)(const Context&, TextSink&) = nullptr;
   /// Regular files that can be written: takes what one write(2) brought.
   Result<void> (*store)(const Context&, std::string_view) = nullptr;
+  /// Regular files of another kind: opens one, after the mode was checked. The rest is theirs.
+  Result<RefPtr<vfs::OpenFile>> (*open)(RefPtr<FileNode> node, const vfs::Caller& caller, uint32_t flags) = nullptr;
   /// Symbolic links.
   Result<String> (*read_link)(const Context&) = nullptr;
   /// Magic links: where they lead.

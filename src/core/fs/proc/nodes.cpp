@@ -66,6 +66,7 @@ Result<void> Node::change(const vfs::MetadataChange& wanted) {
 }
 
 Result<RefPtr<vfs::OpenFile>> FileNode::open(const vfs::Caller& caller, uint32_t flags) {
+  if (entry().open) return entry().open(RefPtr<FileNode>(*this), caller, flags);
   if (subject()) {
     const RefPtr<Task> task = TRY(subject().find(kernel()));
     if (entry().check == Entry::Check::Inspection) TRY(check_inspection(caller.credentials, *task));

@@ -1,6 +1,7 @@
 #include "core/fs/proc/proc.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <fstream>
 #include <future>
@@ -399,21 +400,28 @@ TEST_F(ProcTest, MapsShowsAreasInTheFormOfLinux) {
   space.clear();
 }
 
-TEST_F(ProcTest, CommandLineOfOthersIsTheCopyMadeByExec) {
-  std::string own("prog\0-x\0", 8);
+TEST_F(ProcTest, ArgumentsAndEnvironmentAreReadFromTheProgramsMemory) {
+  constexpr uint64_t kPlace = 0x2000'0000;
+  void* const memory = mmap(reinterpret_cast<void*>(kPlace), kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  ASSERT_EQ(memory, reinterpret_cast<void*>(kPlace));
   mm::AddressSpace& space = init().address_space();
-  space.arguments_start = reinterpret_cast<uint64_t>(own.data());
-  space.arguments_end = space.arguments_start + own.size();
-  EXPECT_EQ(get("/proc/self/cmdline"), own);
-  own.back() = 'y';  // a title that goes on to the first NUL
-  space.environment_start = space.environment_end = space.arguments_end;
-  EXPECT_EQ(get("/proc/self/cmdline"), "prog");
-  RefPtr<mm::ArgumentText> copy = make_ref<mm::ArgumentText>().take();
-  EXPECT_TRUE(copy->bytes.append(std::span("old\0a", 6)).ok());
-  space.argument_text = copy;
+  using namespace mm::map_flags;
+  ASSERT_TRUE(space.map(kPlace, kPageSize, guest::kProtRead | guest::kProtWrite, kPrivate | kAnonymous | kFixed, nullptr, 0).ok());
+  const std::string_view text("prog\0-x\0A=1\0", 12);
+  std::copy(text.begin(), text.end(), static_cast<char*>(memory));
+  space.arguments_start = kPlace;
+  space.arguments_end = space.environment_start = kPlace + 8;
+  space.environment_end = kPlace + 12;
+  const std::string arguments("prog\0-x\0", 8), environment("A=1\0", 4);
+  EXPECT_EQ(get("/proc/self/cmdline"), arguments);
+  EXPECT_EQ(get("/proc/self/environ"), environment);
   std::promise<std::string> told;
-  machine_.fork(init(), [&](Task&) { told.set_value(get("/proc/1/cmdline")); });
-  EXPECT_EQ(told.get_future().get(), std::string("old\0a\0", 6));
+  machine_.fork(init(), [&](Task&) { told.set_value(get("/proc/1/cmdline") + get("/proc/1/environ")); });
+  EXPECT_EQ(told.get_future().get(), arguments + environment);
+  static_cast<char*>(memory)[7] = 'y';  // a title that goes on to the first NUL
+  EXPECT_EQ(get("/proc/self/cmdline"), "prog");
+  space.clear();
+  munmap(memory, kPageSize);
 }
 
 TEST_F(ProcTest, MountsAreEscapedAndSeenFromTheRoot) {

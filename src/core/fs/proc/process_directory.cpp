@@ -1,4 +1,5 @@
 // The tables of /proc/PID, /proc/PID/task and /proc/PID/task/TID.
+#include "core/fs/proc/memory_file.h"
 #include "core/fs/proc/nodes.h"
 #include "core/fs/proc/process_files.h"
 #include "core/fs/proc/root_directory.h"
@@ -6,6 +7,8 @@
 namespace umk::proc {
 
 namespace {
+
+constexpr Entry kMemoryEntry = {.name = "mem", .mode = static_cast<uint32_t>(vfs::FileType::Regular) | 0600, .open = MemoryFile::open};
 
 // One task per thread: the list differs in `task` alone.
 #define UMK_PROC_TASK_ENTRIES                                                   \
@@ -22,6 +25,7 @@ namespace {
       file_entry("limits", show_limits),                                        \
       file_entry("loginuid", show_no_audit_id),                                 \
       inspection_entry("maps", show_maps, 0444),                                \
+      kMemoryEntry,                                                             \
       file_entry("mountinfo", show_mount_info),                                 \
       file_entry("mounts", show_mounts),                                        \
       file_entry("oom_score", show_oom_score),                                  \

@@ -4,7 +4,6 @@
 #include "core/fs/proc/proc.h"
 #include "core/fs/proc/process_files.h"
 #include "core/fs/proc/task_facts.h"
-#include "core/kernel/guest/user_memory.h"
 
 namespace umk::proc {
 
@@ -13,15 +12,15 @@ namespace {
 // Arguments and environment are limited by the stack; more than this was not put there by exec.
 constexpr uint64_t kLongestText = 8 << 20;
 
-/// Copies guest memory of the current task, as far as it can be read.
-void put_user_memory(TextSink& sink, uint64_t start, uint64_t end) {
-  char bytes[1024];
+/// Shows guest memory, as far as it can be read.
+void put_user_memory(TextSink& sink, mm::AddressSpace& space, uint64_t start, uint64_t end) {
+  std::byte bytes[4096];
   if (end < start || end - start > kLongestText) return;
   while (start < end) {
     const size_t wanted = std::min<uint64_t>(end - start, sizeof bytes);
-    const CopyOutcome outcome = copy_from_user(bytes, start, wanted);
-    sink.put({bytes, outcome.copied});
-    if (outcome.faulted) return;
+    const size_t got = space.read_foreign(start, {bytes, wanted}, mm::AddressSpace::Rights::Debugger);
+    sink.put({reinterpret_cast<const char*>(bytes), got});
+    if (got < wanted) return;
     start += wanted;
   }
 }
@@ -87,10 +86,10 @@ struct Resident {
   uint64_t sum() const { return file + anonymous; }
 };
 
-/// What is in memory of a mapping, where that is known: of the reader's own.
-Resident resident_of(mm::AddressSpace& space, bool asks_host, const Mapping& mapping) {
+/// What is in memory of a mapping.
+Resident resident_of(mm::AddressSpace& space, const Mapping& mapping) {
   Resident resident;
-  if (!asks_host || mapping.protection == 0) return resident;
+  if (mapping.protection == 0) return resident;
   const uint64_t bytes = resident_pages(space, mapping.start, mapping.end) * kPageSize;
   (mapping.file ? resident.file : resident.anonymous) = bytes;
   return resident;
@@ -145,28 +144,23 @@ Result<RefPtr<mm::AddressSpace>> space_of(const Context& context) {
 Result<void> show_arguments(const Context& context, TextSink& sink) {
   const RefPtr<mm::AddressSpace> space = TRY(space_of(context));
   if (!space) return {};
-  if (!is_own(*space)) {
-    if (space->argument_text) sink.put({space->argument_text->bytes.data(), space->argument_text->bytes.size()});
-    return {};
-  }
   const uint64_t start = space->arguments_start, end = space->arguments_end;
   if (end <= start) return {};
-  char last = 0;
-  if (copy_from_user(&last, end - 1, 1).faulted) return {};
-  if (last == '\0') {
-    put_user_memory(sink, start, end);
+  std::byte last{};
+  if (space->read_foreign(end - 1, {&last, 1}, mm::AddressSpace::Rights::Debugger) == 0) return {};
+  if (last == std::byte{0}) {
+    put_user_memory(sink, *space, start, end);
     return {};
   }
   StringSink title;
-  put_user_memory(title, start, space->environment_end);
+  put_user_memory(title, *space, start, space->environment_end);
   sink.put(title.view().substr(0, title.view().find('\0')));
   return {};
 }
 
-// Only the reader's own: the memory of another process is out of reach, and its environment may hold secrets that are not worth a copy.
 Result<void> show_environment(const Context& context, TextSink& sink) {
   const RefPtr<mm::AddressSpace> space = TRY(space_of(context));
-  if (space && is_own(*space)) put_user_memory(sink, space->environment_start, space->environment_end);
+  if (space) put_user_memory(sink, *space, space->environment_start, space->environment_end);
   return {};
 }
 
@@ -187,11 +181,10 @@ Result<void> show_maps(const Context& context, TextSink& sink) {
 Result<void> show_detailed_maps(const Context& context, TextSink& sink) {
   const RefPtr<mm::AddressSpace> space = TRY(space_of(context));
   if (!space) return {};
-  const bool asks_host = is_own(*space);
   const Vector<Mapping> mappings = TRY(mappings_of(*space));
   for (const Mapping& mapping : mappings) {
     TRY(put_mapping(context.kernel, mapping, sink));
-    const Resident resident = resident_of(*space, asks_host, mapping);
+    const Resident resident = resident_of(*space, mapping);
     put_size(sink, "Size:", mapping.end - mapping.start);
     put_size(sink, "KernelPageSize:", kPageSize);
     put_size(sink, "MMUPageSize:", kPageSize);
@@ -208,12 +201,11 @@ Result<void> show_detailed_maps(const Context& context, TextSink& sink) {
 Result<void> show_maps_sum(const Context& context, TextSink& sink) {
   const RefPtr<mm::AddressSpace> space = TRY(space_of(context));
   if (!space) return {};
-  const bool asks_host = is_own(*space);
   const Vector<Mapping> mappings = TRY(mappings_of(*space));
   if (mappings.empty()) return {};
   Resident sum;
   for (const Mapping& mapping : mappings) {
-    const Resident resident = resident_of(*space, asks_host, mapping);
+    const Resident resident = resident_of(*space, mapping);
     sum.file += resident.file;
     sum.anonymous += resident.anonymous;
   }

@@ -2,6 +2,7 @@
 // not taken for the old one. It holds no reference: an open file or a cached name must not keep the memory of a dead task.
 #pragma once
 
+#include "core/kernel/task/inspection.h"
 #include "core/kernel/task/kernel.h"
 #include "core/kernel/task/task.h"
 
@@ -22,9 +23,6 @@ struct Subject {
   bool is_alive(Kernel& kernel) const { return find(kernel).ok(); }
 };
 
-/// Whether `reader` may see what only a debugger should: files, memory and environment. ptrace(2), "Ptrace access mode checking": the same user and group in all
-/// ids, of a process that may be dumped, or CAP_SYS_PTRACE; a process may always look at itself. EACCES.
-Result<void> check_inspection(const Credentials& reader, const Task& target);
 /// Who owns the files of a task: its effective ids, root when it may not be dumped.
 struct Owner {
   UserId uid = 0;

@@ -20,7 +20,10 @@ bool is_own(const mm::AddressSpace& space) {
   return current && current->address_space_.get() == &space;
 }
 
-uint64_t resident_pages(mm::AddressSpace& space, uint64_t start, uint64_t end) {
+namespace {
+
+/// Of the address space that the engine works on.
+uint64_t count_resident(mm::AddressSpace& space, uint64_t start, uint64_t end) {
   constexpr size_t kPagesAtOnce = 1024;
   // Asking page by page about a huge reservation would take longer than the answer is worth.
   constexpr uint64_t kTooLarge = uint64_t{4} << 30;
@@ -36,6 +39,23 @@ uint64_t resident_pages(mm::AddressSpace& space, uint64_t start, uint64_t end) {
   return count;
 }
 
+}  // namespace
+
+uint64_t resident_pages(mm::AddressSpace& space, uint64_t start, uint64_t end) {
+  struct Question {
+    mm::AddressSpace& space;
+    uint64_t start, end, count;
+  } question{space, start, end, 0};
+  (void)space.engine().run_in(
+      space,
+      [](void* argument) {
+        Question& asked = *static_cast<Question*>(argument);
+        asked.count = count_resident(asked.space, asked.start, asked.end);
+      },
+      &question);
+  return question.count;
+}
+
 MemorySizes memory_sizes(mm::AddressSpace& space, uint64_t faults) {
   MemorySizes sizes;
   const bool asks_host = is_own(space);
@@ -48,7 +68,7 @@ MemorySizes memory_sizes(mm::AddressSpace& space, uint64_t faults) {
     else if (is_writable_private) sizes.data += pages;
     else if (area.protection & guest::kProtExec) (area.start < code_end && area.end > code_start ? sizes.text : sizes.library) += pages;
     if (is_writable_private) private_pages += pages;
-    if (asks_host && area.protection != 0) (area.file ? sizes.resident_file : sizes.resident_anonymous) += resident_pages(space, area.start, area.end);
+    if (asks_host && area.protection != 0) (area.file ? sizes.resident_file : sizes.resident_anonymous) += count_resident(space, area.start, area.end);
   });
   sizes.total = space.total_bytes() / kPageSize;
   sizes.locked = space.locked_bytes() / kPageSize;

@@ -27,7 +27,7 @@ struct MemorySizes {
 /// `faults` are the page faults of the process. What is resident is known for the current task's own address space, where the host is asked; of others it
 /// is what their page faults can have brought in, as far as their mappings are large enough for it.
 MemorySizes memory_sizes(mm::AddressSpace& space, uint64_t faults);
-/// Pages of [start, end) of the current address space that the host has in memory.
+/// Pages of [start, end) that the host has in memory.
 uint64_t resident_pages(mm::AddressSpace& space, uint64_t start, uint64_t end);
 /// True when the current task runs in `space`.
 bool is_own(const mm::AddressSpace& space);

@@ -9,25 +9,35 @@
         .type   umk_raw_call, @function
         // int64_t umk_raw_call(number, a, b, c, d, e, f)
 umk_raw_call:
+        // As umk_switch_stack leaves a context: if the host process dies in the call, another goes on behind it (engine/vessel/lost_vessel.h).
         pushq   %rbp
-        movq    %rsp, %rbp
         pushq   %rbx
-        movq    %rsp, %rbx
-        andq    $-65536, %rbx
-        movq    8(%rbx), %rbx
+        pushq   %r12
+        pushq   %r13
+        pushq   %r14
+        pushq   %r15
+        movq    %rsp, %r12
+        andq    $-65536, %r12
+        movq    %rsp, 48(%r12)
+        movq    8(%r12), %rbx
         movq    %rdi, %rax
         movq    %rsi, %rdi
         movq    %rdx, %rsi
         movq    %rcx, %rdx
         movq    %r8, %r10
         movq    %r9, %r8
-        movq    16(%rbp), %r9
+        movq    56(%rsp), %r9
         movb    $0, (%rbx)
         .globl  umk_host_call_instruction
         .hidden umk_host_call_instruction
 umk_host_call_instruction:
         syscall
         movb    $1, (%rbx)
+        movq    $0, 48(%r12)
+        popq    %r15
+        popq    %r14
+        popq    %r13
+        popq    %r12
         popq    %rbx
         popq    %rbp
         ret

@@ -90,8 +90,17 @@ class Engine {
   virtual Result<void> move(uint64_t from, uint64_t length, uint64_t to) = 0;
   /// mincore(2) of the host for one range: one byte a page into `resident`.
   virtual Result<void> residency(uint64_t address, uint64_t length, uint8_t* resident) = 0;
-  /// Runs `work(argument)` in the address space `vessel` (an Area's owner that is not the caller's), by one of its threads or a service thread, and
-  /// waits; the caller holds no lock that guests' page faults need. Runs directly when it is the caller's own. ESRCH when it is gone.
+  /// Copies between kernel memory and guest memory, as far as the host's mappings allow; returns how many bytes.
+  virtual size_t copy_memory(uint64_t address, std::byte* bytes, size_t length, bool to_guest) = 0;
+
+  // --- other address spaces
+  /// The current address space, which is empty or as fork left it, is what `space` describes from now on.
+  virtual void carry(mm::AddressSpace& space) { (void)space; }
+  /// `carrier` is not needed any more: its address space's description goes.
+  virtual void drop_carrier(void* carrier) { (void)carrier; }
+  /// Calls `work(argument)`, in the caller's own context, with the functions above working on `space` instead of the caller's address space. Calls for
+  /// another process are made by it at once, whatever its threads are doing, and without any lock of theirs; so the caller may hold locks that they wait for.
+  /// `space` does not change its process meanwhile. Kernel threads may call it; nobody does who holds the lock of `space`. ESRCH when nothing carries `space` any more.
   virtual Result<void> run_in(mm::AddressSpace& space, void (*work)(void*), void* argument) = 0;
 
   /// Made at boot; the same for all programs.

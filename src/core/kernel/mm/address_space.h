@@ -9,17 +9,17 @@
 // The heap of a program without an address of its own lies hundreds of GiB below, under the same page of the upper page tables.
 //
 // The file is split by verb: map.cpp, unmap.cpp (with mprotect), remap.cpp, advise.cpp, residency.cpp (msync, mincore,
-// mlock), fault.cpp, break.cpp (with fork); area_tree.cpp keeps the areas,
+// mlock), fault.cpp, revoke.cpp, foreign_access.cpp, break.cpp (with fork); area_tree.cpp keeps the areas,
 // host_mapping.cpp decides what the host is told.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "core/base/list.h"
 #include "core/base/make.h"
 #include "core/kernel/guest/engine.h"
 #include "core/kernel/mm/area.h"
-#include "core/kernel/mm/argument_text.h"
 #include "core/kernel/mm/layout.h"
 #include "core/kernel/mm/page_source.h"
 
@@ -117,6 +117,15 @@ class AddressSpace : public RefCounted {
   /// Forgets all areas (exec, exit); the engine drops the host's mappings in one go.
   void clear();
 
+  /// Guest: what the guest may do. Debugger: also what only its own protection forbids.
+  enum class Rights { Guest, Debugger };
+  /// Copy guest memory for another process, or for a kernel thread; as far as the rights and the mappings reach. How many bytes; 0 also when the
+  /// address space is gone. Call with no lock held that comes behind LockRank::AddressSpace.
+  size_t read_foreign(uint64_t address, std::span<std::byte> into, Rights rights) { return copy_foreign(address, into, false, rights); }
+  size_t write_foreign(uint64_t address, std::span<const std::byte> from, Rights rights) {
+    return copy_foreign(address, {const_cast<std::byte*>(from.data()), from.size()}, true, rights);
+  }
+
   /// The object behind a shared futex word: (store or host file identity, offset), or (this, address) for private memory.
   struct WordKey {
     const void* object;
@@ -137,11 +146,16 @@ class AddressSpace : public RefCounted {
   uint64_t arguments_start = 0, arguments_end = 0, environment_start = 0, environment_end = 0;
   uint64_t vdso_start = 0;
   Vector<uint64_t> auxiliary_vector;
-  /// What the program was started with, for those who look at another process (argument_text.h); may be null.
-  RefPtr<const ArgumentText> argument_text;
   RefPtr<MappableFile> executable;
   /// Keeps the program's file from being written while it runs; only held here.
   RefPtr<RefCounted> executable_hold;
+  /// What the engine knows of where this is mapped. The number is never used again; an address space that nothing carries has 0.
+  struct Carrier {
+    std::atomic<void*> process{nullptr};
+    std::atomic<uint64_t> number{0};
+  } carrier;
+  /// Its host process was killed: nothing of it can be touched any more.
+  std::atomic<bool> is_lost{false};
   /// Trap only: the program uses the GS base, so its calls must not come through patched sites.
   bool trap_only = false;
   /// Makes it so: text that is mapped shows copies without patches from now on, and so does text that will be. ENOMEM, EIO.
@@ -168,7 +182,7 @@ class AddressSpace : public RefCounted {
   Mutex& mutex() { return mutex_; }
   guest::Engine& engine() const { return engine_; }
 
-  /// The file's contents from `size` on are gone: takes access away from what areas of this space map of them. Called through Engine::run_in.
+  /// The file's contents from `size` on are gone: takes away what areas of this space map of them, private copies too. Called through Engine::run_in.
   void forget_beyond(PageSource& source, uint64_t size);
 
   /// Takes write access to pages of the file away from shared areas of this space, or all access from all of its areas: the next access faults. False
@@ -253,6 +267,11 @@ class AddressSpace : public RefCounted {
   Result<void> grow_stack_locked(Area& area, uint64_t address, uint64_t stack_limit) REQUIRES(mutex_);
   Result<void> handle_fault_once(uint64_t address, uint64_t error_code, bool* is_mapped, uint64_t stack_limit, AbsentPages& absent);
   Result<void> fault_in_locked(Area& area, uint64_t address, uint64_t error_code) REQUIRES(mutex_);
+
+  // foreign_access.cpp
+  size_t copy_foreign(uint64_t address, std::span<std::byte> bytes, bool to_guest, Rights rights);
+  size_t copy_piece(uint64_t address, std::span<std::byte> bytes, bool to_guest, Rights rights);
+  size_t force_locked(Area& area, uint64_t address, std::span<std::byte> bytes, bool to_guest, DeadAreas& dead) REQUIRES(mutex_);
 
   // backed_mapping.cpp: pages of files with storage behind them
   /// What the host shall allow now for [start, end) of an area, which lies in one chunk.

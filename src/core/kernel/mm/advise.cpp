@@ -1,6 +1,5 @@
-// madvise(2), and the taking away of pages that a file has lost.
+// madvise(2).
 #include "core/kernel/mm/address_space.h"
-#include "core/kernel/mm/each_space.h"
 
 namespace umk::mm {
 
@@ -151,30 +150,6 @@ Result<void> AddressSpace::populate_locked(Area& area, uint64_t start, uint64_t 
   }
   if (limit < end) return error(EFAULT);
   return {};
-}
-
-namespace {
-
-struct Forgetting {
-  AddressSpace* space;
-  PageSource* source;
-  uint64_t size;
-};
-
-}  // namespace
-
-void unmap_beyond(PageSource& source, uint64_t size) {
-  for_each_space(source, [](const Area&) { return true; }, [&](AddressSpace& space) {
-    Forgetting forgetting{&space, &source, size};
-    // A space that is gone has no mappings any more.
-    (void)space.engine().run_in(
-        space,
-        [](void* argument) {
-          const Forgetting& todo = *static_cast<Forgetting*>(argument);
-          todo.space->forget_beyond(*todo.source, todo.size);
-        },
-        &forgetting);
-  });
 }
 
 }  // namespace umk::mm

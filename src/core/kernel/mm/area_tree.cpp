@@ -54,6 +54,7 @@ Result<RefPtr<AddressSpace>> AddressSpace::create(guest::Engine& engine, CacheWi
 
 AddressSpace::~AddressSpace() {
   clear();
+  if (void* process = carrier.process.load(std::memory_order_relaxed)) engine_.drop_carrier(process);
   window_.live.address_spaces.fetch_sub(1, std::memory_order_relaxed);
 }
 
@@ -74,7 +75,6 @@ void AddressSpace::clear() {
   code_start = code_end = data_start = data_end = break_start = stack_start = vdso_start = 0;
   arguments_start = arguments_end = environment_start = environment_end = 0;
   auxiliary_vector.clear();
-  argument_text = nullptr;
   executable = nullptr;
   executable_hold = nullptr;
   trap_only = false;

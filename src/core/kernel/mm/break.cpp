@@ -105,7 +105,6 @@ void AddressSpace::copy_shape_from(const AddressSpace& parent) {
   environment_start = parent.environment_start, environment_end = parent.environment_end;
   executable = parent.executable;
   executable_hold = parent.executable_hold;
-  argument_text = parent.argument_text;
   trap_only = parent.trap_only;
   break_end_ = parent.break_end_;
   stack_top_ = parent.stack_top_;

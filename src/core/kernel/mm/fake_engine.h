@@ -25,6 +25,7 @@ class TasklessEngine : public guest::Engine {
   Result<void> start_in_new_vessel(Task&, void (*)(Task&)) override { return error(ENOSYS); }
   void enter_empty_address_space(Task&) override {}
   [[noreturn]] void exit_current(Task&, void (*)(Task&)) override { panic("no tasks"); }
+  size_t copy_memory(uint64_t, std::byte*, size_t, bool) override { return 0; }
   /// Set to false: other address spaces cannot be reached.
   bool reaches_others = true;
   Result<void> run_in(AddressSpace&, void (*work)(void*), void* argument) override {

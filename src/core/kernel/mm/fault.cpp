@@ -18,7 +18,7 @@ constexpr uint64_t kStackStep = 32 * kPageSize;
 // What is not in memory is fetched with no lock held, and then the fault is looked at anew: the mapping may be another one by then.
 Result<void> AddressSpace::handle_fault(uint64_t address, uint64_t error_code, bool* is_mapped, uint64_t stack_limit) {
   *is_mapped = false;
-  if (address >= layout::kUserEnd) return error(EFAULT);
+  if (address >= layout::kUserEnd || is_lost.load(std::memory_order_relaxed)) return error(EFAULT);
   for (bool is_second_look = false;; is_second_look = true) {
     AbsentPages absent;
     absent.was_fetched = is_second_look;
@@ -125,19 +125,6 @@ Result<void> AddressSpace::fault_in_locked(Area& area, uint64_t address, uint64_
   const uint64_t after = pages_end - offset;
   const uint64_t end = area.end - page < after ? area.end : page + after;
   return engine_.protect(start, end - start, kProtRead | kProtWrite);
-}
-
-void AddressSpace::forget_beyond(PageSource& source, uint64_t size) {
-  DeadAreas dead;
-  MutexLock lock(mutex_);
-  const uint64_t keep = page_up(size);
-  for (Area& area : areas_) {
-    if (area.source != &source || area.backing != Area::Backing::Cache) continue;
-    if (area.offset + area.length() <= keep) continue;
-    const uint64_t from = area.offset >= keep ? area.start : area.start + (keep - area.offset);
-    if (from >= area.mapped_end) continue;
-    if (engine_.map_anonymous(from, area.end - from, 0, false).ok()) area.mapped_end = from;
-  }
 }
 
 }  // namespace umk::mm

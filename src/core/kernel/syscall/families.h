@@ -14,6 +14,7 @@ namespace umk {
   X(Event)                      \
   X(Exec)                       \
   X(File)                       \
+  X(ForeignMemory)              \
   X(Futex)                      \
   X(Identity)                   \
   X(Memory)                     \

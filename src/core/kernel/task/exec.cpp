@@ -211,6 +211,7 @@ Result<void> exec(Task& task, ExecRequest request) {
   // The point of no return.
   release_user_words(task);
   kernel.engine.enter_empty_address_space(task);
+  kernel.engine.carry(*space);
   space = task.exchange_address_space(std::move(space));
   space = nullptr;
   task.is_borrowing = false;

@@ -109,18 +109,6 @@ Result<void> ProgramLayout::map_vdso(Task& task, AddressSpace& space) {
   return {};
 }
 
-// The beginning of the arguments, for readers of /proc/PID/cmdline in other processes.
-static Result<void> keep_argument_text(AddressSpace& space, const StringList& arguments) {
-  RefPtr<mm::ArgumentText> text = TRY(make_ref<mm::ArgumentText>());
-  for (size_t i = 0; i < arguments.count() && text->bytes.size() < mm::ArgumentText::kMaximumBytes; ++i) {
-    const std::string_view argument = arguments.at(i).substr(0, mm::ArgumentText::kMaximumBytes - text->bytes.size() - 1);
-    TRY(text->bytes.append(std::span(argument.data(), argument.size())));
-    TRY(text->bytes.push_back('\0'));
-  }
-  space.argument_text = std::move(text);
-  return {};
-}
-
 Result<void> ProgramLayout::write_stack(Task& task, AddressSpace& space, const elf::ElfImage& image, uint64_t bias, std::string_view name,
                                         const StringList& arguments, const StringList& environment) {
   const Credentials& who = task.credentials();
@@ -166,7 +154,7 @@ Result<void> ProgramLayout::write_stack(Task& task, AddressSpace& space, const e
   const size_t words = (stack.auxiliary_vector.end - stack.auxiliary_vector.start) / sizeof(uint64_t);
   TRY(space.auxiliary_vector.resize(words));
   std::memcpy(space.auxiliary_vector.data(), stack.bytes.data() + (stack.auxiliary_vector.start - stack.stack_pointer), words * sizeof(uint64_t));
-  return keep_argument_text(space, arguments);
+  return {};
 }
 
 void ProgramLayout::start(Task& task) const {

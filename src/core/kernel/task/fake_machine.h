@@ -3,6 +3,7 @@
 // The test's own thread is process 1. Children made by clone_task run `next_program` on a thread of their own (vfork children on their parent's).
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -54,6 +55,12 @@ class FakeMachine final : public mm::fake::TasklessEngine {
   Result<void> advise(uint64_t, uint64_t, int) override { return {}; }
   Result<void> move(uint64_t, uint64_t, uint64_t) override { return {}; }
   Result<void> residency(uint64_t, uint64_t, uint8_t*) override { return {}; }
+  /// Guests' memory is the test's own.
+  size_t copy_memory(uint64_t address, std::byte* bytes, size_t length, bool to_guest) override {
+    auto* const memory = reinterpret_cast<std::byte*>(address);
+    std::copy_n(to_guest ? bytes : memory, length, to_guest ? memory : bytes);
+    return length;
+  }
   Result<void> load_vectors(uint64_t) override { return {}; }
 
   std::atomic<int> stacks{0};

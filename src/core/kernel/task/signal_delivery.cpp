@@ -1,6 +1,7 @@
 #include "core/kernel/task/signal_delivery.h"
 
 #include "core/kernel/guest/user_memory.h"
+#include "core/kernel/mm/address_space.h"
 #include "core/kernel/task/exit.h"
 #include "core/kernel/task/job_control.h"
 #include "core/kernel/task/process_timers.h"
@@ -25,6 +26,8 @@ struct Next {
 Next choose_next(Task& task) {
   Process& process = task.process();
   MutexLock lock(process.signal_mutex);
+  // Without its memory there is nothing to go back to.
+  if (task.address_space().is_lost.load(std::memory_order_relaxed)) [[unlikely]] start_group_exit_locked(process, exit_status_of_signal(signals::kKill));
   for (;;) {
     if (process.group_exiting) return {.what = Next::What::Die, .status = process.group_exit_status, .info = {}, .action = {}};
     if (process.exec_task && process.exec_task != &task) return {.what = Next::What::Die, .status = 0, .info = {}, .action = {}};
@@ -35,6 +38,8 @@ Next choose_next(Task& task) {
     if (!taken) taken = process.pending.take(task.blocked_);
     if (!taken) {
       update_interrupts_locked(task);
+      // Who was to die is on its way elsewhere: what is left of it is of an address space that exec has left.
+      if (task.stack().interrupts.load(std::memory_order_relaxed) & sync::interrupt::kKill) [[unlikely]] task.stack().interrupts.fetch_and(~sync::interrupt::kKill);
       return {.what = Next::What::Run, .status = 0, .info = {}, .action = {}};
     }
     const int signal = taken->number;
