@@ -241,7 +241,6 @@ TEST_F(BackedMapping, LockedPagesAndThoseThatCannotBeReachedStayWithTheGuest) {
   const uint64_t at = map(*space_, kProtRead, map_flags::kShared);
   EXPECT_EQ(fault(at, kReadFault), 0);
   CachedFile& file = backing_.cached_file();
-  evict(file);
   engine_.reaches_others = false;
   EXPECT_EQ(evict(file), 0u);
   EXPECT_EQ(protection(at), kProtRead);

@@ -182,8 +182,10 @@ uint64_t CachedFile::reclaim_some(uint64_t pages, bool second_chance, bool* is_r
 // A chunk that guests map keeps its place in the window: their mappings lose access, and the fault of the next who wants it fills it again. Meanwhile it
 // counts as being filled, so that nobody else does, and truncation waits.
 uint64_t CachedFile::evict_mapped(uint64_t pages) {
+  // Up to the end, once around for those whose mark goes, and once more.
+  constexpr unsigned kRounds = 3;
   uint64_t freed = 0;
-  for (unsigned look = 0; look < kChunksInLook && freed < pages; ++look) {
+  for (unsigned round = 0; round < kRounds && freed < pages;) {
     PageStore::Pin pin(store_);
     uint64_t index;
     PageMask evicted;
@@ -191,7 +193,11 @@ uint64_t CachedFile::evict_mapped(uint64_t pages) {
       MutexLock lock(store_.mutex_);
       const std::optional<uint64_t> next = store_.tree_.next_used(evict_hand_);
       evict_hand_ = next ? *next + 1 : 0;
-      if (!next || no_fills_ > 0) return freed;
+      if (no_fills_ > 0) return freed;
+      if (!next) {
+        ++round;
+        continue;
+      }
       index = *next;
       Slot& slot = *store_.tree_.find(index);
       Slot& state = *store_.tree_.second(index, &slot);

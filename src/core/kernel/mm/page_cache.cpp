@@ -291,7 +291,7 @@ uint64_t PageCache::evict_mapped(uint64_t pages) {
   size_t looks;
   {
     MutexLock lock(mutex_);
-    looks = 2 * file_count_;  // the first look at a chunk takes its mark only
+    looks = file_count_;
   }
   for (; looks > 0 && evicted < pages; --looks) {
     CachedFile* file;
