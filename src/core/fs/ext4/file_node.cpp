@@ -92,7 +92,13 @@ Result<size_t> FileNode::read_at(uint64_t offset, UserOutBuffer& buffer) {
   return count;
 }
 
-Result<size_t> FileNode::write_at(uint64_t& offset, UserInBuffer& buffer, bool append) {
+Result<size_t> FileNode::read_direct(uint64_t offset, UserOutBuffer& buffer) {
+  const size_t count = TRY(cached_.read_direct(offset, buffer));
+  if (!(flags() & inode_flags::kNoAccessTime)) touch_access_time();
+  return count;
+}
+
+Result<size_t> FileNode::write(uint64_t& offset, UserInBuffer& buffer, bool append, Way way) {
   if (volume().is_read_only()) return error(EROFS);
   if (buffer.remaining() == 0) return size_t{0};
   size_t count;
@@ -103,9 +109,11 @@ Result<size_t> FileNode::write_at(uint64_t& offset, UserInBuffer& buffer, bool a
     if (offset >= maximum_size()) return error(EFBIG);
     buffer.limit(maximum_size() - offset);
     if (offset > size) cached_.extend(size, offset);
-    count = TRY(cached_.write(offset, buffer));
+    count = TRY(way == Way::Direct ? cached_.write_direct(offset, buffer) : cached_.write(offset, buffer));
     if (offset + count > size) size_bytes_.store(offset + count, std::memory_order_release);
   }
+  // What did not go past the cache goes to the disk now.
+  if (way == Way::Direct) cached_.sync(offset, offset + count);
   touch_modify_and_change_time();
   contents_changed();
   volume().page_cache().throttle();

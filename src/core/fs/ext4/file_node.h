@@ -19,7 +19,9 @@ class FileNode final : public Node, public mm::FileBacking {
   Result<vfs::Metadata> metadata() override;
   Result<void> change(const vfs::MetadataChange& wanted) override;
   Result<size_t> read_at(uint64_t offset, UserOutBuffer& buffer) override;
-  Result<size_t> write_at(uint64_t& offset, UserInBuffer& buffer, bool append) override;
+  Result<size_t> write_at(uint64_t& offset, UserInBuffer& buffer, bool append) override { return write(offset, buffer, append, Way::Cached); }
+  Result<size_t> read_direct(uint64_t offset, UserOutBuffer& buffer) override;
+  Result<size_t> write_direct(uint64_t& offset, UserInBuffer& buffer, bool append) override { return write(offset, buffer, append, Way::Direct); }
   Result<void> allocate(uint32_t fallocate_mode, uint64_t offset, uint64_t length) override;
   Result<uint64_t> seek_data_or_hole(uint64_t offset, bool hole) override;
   mm::PageSource* page_source() override { return this; }
@@ -44,6 +46,9 @@ class FileNode final : public Node, public mm::FileBacking {
   Result<void> drop_beyond_end();
 
  private:
+  enum class Way { Cached, Direct };
+  Result<size_t> write(uint64_t& offset, UserInBuffer& buffer, bool append, Way way);
+
   /// Promised blocks of the file, as sorted ranges.
   class Promises {
    public:
