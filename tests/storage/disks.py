@@ -197,6 +197,30 @@ def check_exclusive(folder):
     return problems_of(outcome, f"EBUSY\nopen\n{MIB}\nEINVAL\n")
 
 
+def check_mapping(folder):
+    """A mapped device, and another open file, show the same pages; O_DIRECT goes past them and agrees."""
+    image = make_image(folder, "image", MIB)
+    program = ("import mmap, os\n"
+               "a, b = (os.open('/dev/ubda', os.O_RDWR) for _ in range(2))\n"
+               "shared = mmap.mmap(a, 0x100000)\n"
+               "os.pwrite(b, b'written', 10000)\n"
+               "print(shared[10000:10007])\n"
+               "shared[20000:20006] = b'mapped'\n"
+               "print(os.pread(b, 6, 20000))\n"
+               "shared.flush()\n"
+               "direct = os.open('/dev/ubda', os.O_RDONLY | os.O_DIRECT)\n"
+               "page = mmap.mmap(-1, 4096)\n"
+               "os.preadv(direct, [page], 16384)\n"
+               "print(page[3616:3622])\n"
+               "os.fsync(b)\n")
+    outcome = harness.run_guest(["/usr/bin/python3", "-c", program], switches=[f"ubd0={image}"])
+    problems = problems_of(outcome, "b'written'\nb'mapped'\nb'mapped'\n")
+    data = contents(image)
+    if data[10000:10007] != b"written" or data[20000:20006] != b"mapped":
+        problems.append("the image is not what was written")
+    return problems
+
+
 def check_cow(folder):
     """Made when absent, found by its header, private, and understood by Debian's uml_moo."""
     backing = make_image(folder, "backing", 2 * MIB)
@@ -416,7 +440,7 @@ def check_root(folder):
     return problems
 
 
-CHECKS = [check_plain, check_read_only, check_partitions, check_statistics, check_discard, check_exclusive, check_cow, check_cow_refusals,
+CHECKS = [check_plain, check_read_only, check_partitions, check_statistics, check_discard, check_exclusive, check_mapping, check_cow, check_cow_refusals,
           check_switched_backing, check_lock, check_shrunk, check_kill, check_loop, check_root]
 
 

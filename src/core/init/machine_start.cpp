@@ -60,7 +60,7 @@ struct Parts {
   device::DeviceRegistry devices;
   device::MemoryDevices memory_devices;
   block::BlockDevices block_devices;
-  block_files::BlockFiles block_files{block_devices, devices};
+  block_files::BlockFiles block_files{block_devices, devices, page_cache};
   loop::LoopDriver loops{block_devices};
   std::unique_ptr<TtyDevices> tty_devices;
   std::unique_ptr<vfs::Vfs> vfs;

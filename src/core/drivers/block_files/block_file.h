@@ -1,17 +1,17 @@
 // BlockFile: an open block device file.
 //
-// Reads and writes are of any size and go through sectors in kernel memory; writes are on the device when they return, so filesystems and device files see
-// each other's changes. An open with O_EXCL claims the device for as long as the file is open: open(2).
+// Reads and writes go through the device's pages in the page cache, which all who have it open share; O_DIRECT goes past them. The last close writes what is
+// dirty. An open with O_EXCL claims the device for as long as the file is open: open(2).
 #pragma once
 
-#include "core/kernel/block/block_devices.h"
+#include "core/drivers/block_files/block_files.h"
 #include "core/kernel/vfs/open_file.h"
 
 namespace umk::block_files {
 
 class BlockFile final : public vfs::OpenFile {
  public:
-  static Result<RefPtr<vfs::OpenFile>> open(block::BlockDevices& devices, RefPtr<block::BlockDevice> device, RefPtr<vfs::Inode> inode, uint32_t flags);
+  static Result<RefPtr<vfs::OpenFile>> open(BlockFiles& files, RefPtr<block::BlockDevice> device, RefPtr<vfs::Inode> inode, uint32_t flags);
 
   bool is_seekable() const override { return true; }
   bool is_pollable() const override { return false; }
@@ -22,19 +22,25 @@ class BlockFile final : public vfs::OpenFile {
   Result<int64_t> ioctl(Task& task, uint32_t request, uint64_t argument) override;
   Result<void> sync(bool data_only) override;
 
-  BlockFile(block::BlockDevices& devices, RefPtr<block::BlockDevice> device, RefPtr<vfs::Inode> inode, uint32_t flags);
+  mm::PageSource* page_source() override { return pages_.get(); }
+
+  BlockFile(BlockFiles& files, RefPtr<block::DevicePages> pages, RefPtr<vfs::Inode> inode, uint32_t flags);
 
  protected:
   ~BlockFile() override;
 
  private:
+  /// O_DIRECT in whole sectors; what is not in pages is done by the cache.
+  bool is_direct() const { return flags() & vfs::open_flags::kDirect; }
   /// EINVAL unless O_DIRECT's alignment is kept.
   Result<void> check_direct(uint64_t offset, const BufferCursor& buffer) const;
-  Result<void> write_part(uint64_t first, uint64_t offset, size_t bytes, std::span<std::byte> sectors);
+  Result<void> report_errors();
   Result<int64_t> discard_or_zero(uint32_t request, uint64_t argument);
 
-  block::BlockDevices& devices_;
-  const RefPtr<block::BlockDevice> device_;
+  BlockFiles& files_;
+  const RefPtr<block::DevicePages> pages_;
+  block::BlockDevice& device_;
+  std::atomic<mm::ErrorSequence::Position> errors_seen_;
   block::BlockDevice::Claim claim_;
 };
 

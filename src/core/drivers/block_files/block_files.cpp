@@ -22,7 +22,27 @@ Result<void> BlockFiles::add_major(uint32_t major, std::string_view name) {
 Result<RefPtr<vfs::OpenFile>> BlockFiles::open(const vfs::Caller&, RefPtr<vfs::Inode> inode, vfs::DeviceNumber number, const vfs::Path&, uint32_t flags) {
   RefPtr<block::BlockDevice> device = devices_.find(number);
   if (!device) return error(ENXIO);
-  return BlockFile::open(devices_, std::move(device), std::move(inode), flags);
+  return BlockFile::open(*this, std::move(device), std::move(inode), flags);
+}
+
+Result<RefPtr<block::DevicePages>> BlockFiles::pages_of(block::BlockDevice& device) {
+  MutexLock lock(pages_mutex_);
+  for (block::DevicePages* pages : pages_)
+    // One that is about to go takes itself off the list.
+    if (&pages->device() == &device && pages->try_add_reference()) return adopt_ref(pages);
+  TRY(pages_.reserve(pages_.size() + 1));
+  RefPtr<block::DevicePages> fresh = TRY(make_ref<block::DevicePages>(cache_, device, *this));
+  TRY(pages_.push_back(fresh.get()));
+  return fresh;
+}
+
+void BlockFiles::forget(block::DevicePages& pages) {
+  MutexLock lock(pages_mutex_);
+  for (size_t i = 0; i < pages_.size(); ++i) {
+    if (pages_[i] != &pages) continue;
+    pages_.erase(i);
+    return;
+  }
 }
 
 Result<void> BlockFiles::on_added(block::BlockDevice& device) { return registry_.announce(node_of(device)); }

@@ -1,18 +1,19 @@
 // Block device files: what an open of /dev/ubda reads, writes and controls. One driver for the files of all block devices, whoever drives the device.
 //
-// It announces a node for each device, so that /dev shows disks and partitions as they come and go.
+// It announces a node for each device, so that /dev shows disks and partitions as they come and go, and keeps the cached pages of devices that are open.
 //
-// Locks: BlockDevice::part_mutex while a sector is read, changed in part and written.
+// Locks: `pages_mutex_` guards the list of cached devices; only memory is allocated under it.
 #pragma once
 
 #include "core/kernel/block/block_devices.h"
+#include "core/kernel/block/device_pages.h"
 #include "core/kernel/device/device_registry.h"
 
 namespace umk::block_files {
 
-class BlockFiles final : public device::Driver, public block::BlockDevices::Watcher {
+class BlockFiles final : public device::Driver, public block::BlockDevices::Watcher, public block::DevicePages::Keeper {
  public:
-  BlockFiles(block::BlockDevices& devices, device::DeviceRegistry& registry) : devices_(devices), registry_(registry) {}
+  BlockFiles(block::BlockDevices& devices, device::DeviceRegistry& registry, mm::PageCache& cache) : devices_(devices), registry_(registry), cache_(cache) {}
 
   /// Serves the numbers of a major under the name that /proc/devices shows, which outlives this.
   Result<void> add_major(uint32_t major, std::string_view name);
@@ -27,6 +28,10 @@ class BlockFiles final : public device::Driver, public block::BlockDevices::Watc
   void on_removed(block::BlockDevice& device) override;
 
   block::BlockDevices& devices() { return devices_; }
+  /// The cached pages of a device: those that others use, or new ones.
+  Result<RefPtr<block::DevicePages>> pages_of(block::BlockDevice& device);
+  /// Pages that nobody uses are about to go.
+  void forget(block::DevicePages& pages) override;
 
  private:
   /// /proc/devices wants a name a major.
@@ -43,6 +48,9 @@ class BlockFiles final : public device::Driver, public block::BlockDevices::Watc
 
   block::BlockDevices& devices_;
   device::DeviceRegistry& registry_;
+  mm::PageCache& cache_;
+  Mutex pages_mutex_{LockRank::None};
+  Vector<block::DevicePages*> pages_ GUARDED_BY(pages_mutex_);  // of devices that are open or mapped
   Vector<std::unique_ptr<Major>> majors_;
 };
 

@@ -5,7 +5,7 @@
 //
 // Offsets and lengths are bytes and multiples of `logical_block_bytes()`; the memory has no alignment. Requests that are not aligned fail with EINVAL, those
 // that reach past the end with EIO, writes to a read-only device with EROFS; what the medium cannot do is EIO, a full host ENOSPC. Nothing here caches: kernel
-// code that wants pages uses the device's store (device_pages.h) or its own.
+// code that wants pages uses those of the device's files (device_pages.h) or its own.
 //
 // Claims say who uses a device for himself: a mount, an O_EXCL open, a loop device's backing. They exclude each other, and a claim of a disk excludes those of
 // its partitions (as Linux' exclusive opens). They do not keep anybody from reading and writing.
@@ -133,8 +133,6 @@ class BlockDevice : public RefCounted {
   void drop_opener();
   /// BLKBSZGET and BLKBSZSET: nothing but remembered, as the cache works in pages.
   std::atomic<uint32_t> cache_block_bytes;
-  /// Held by device files while they change a part of a sector.
-  Mutex part_mutex{LockRank::Block};
 
   /// What the device calls itself, for /sys; empty when it has none.
   virtual std::string_view serial() const { return {}; }
