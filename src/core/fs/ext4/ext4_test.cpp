@@ -54,6 +54,20 @@ TEST_F(Ext4Test, WhatIsWrittenIsThereForOthers) {
 }
 
 
+TEST_F(Ext4Test, UnknownFeaturesRefuseTheMount) {
+  SKIP_WITHOUT_TOOLS();
+  set_log_writer([](LogLevel, std::string_view) {});
+  Image image = make_image("-t ext4 -O ^metadata_csum", 8);
+  image[1024 + 0x65] |= std::byte{1};  // quota: may be read
+  EXPECT_EQ(mount(image), EROFS);
+  EXPECT_EQ(mount(image, "", true), 0);
+  EXPECT_EQ(unmount(), 0);
+  image[1024 + 0x61] |= std::byte{0x80};  // inline_data: may not
+  EXPECT_EQ(mount(image, "", true), EINVAL);
+  EXPECT_EQ(mount(Image(1 << 20)), EINVAL);
+  EXPECT_EQ(mount(make_image("-t ext4", 8), "nonsense"), EINVAL);
+}
+
 // --- a random sequence of operations against a model in ordinary containers
 
 class Ext4ModelTest : public Ext4Test, public testing::WithParamInterface<const char*> {

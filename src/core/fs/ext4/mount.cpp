@@ -266,6 +266,7 @@ void Volume::stop_writing() {
       has_orphans = orphan_count_ != 0;
     }
     if (geometry_.orphan_file_inode && !has_orphans) set_feature(raw, FeatureSet::ReadOnlyCompatible, ro_compat::kOrphanPresent, false);
+    note_errors();
     if (!journal_.has_log() && !(mount_state(raw) & state::kErrors)) set_mount_state(raw, static_cast<uint16_t>(mount_state(raw) | state::kClean));
     note_written(raw, static_cast<uint64_t>(vfs::file_time_now().seconds));
     seal_superblock(raw);
@@ -278,7 +279,6 @@ void Volume::stop_writing() {
 
 void Volume::unmounted() {
   (void)sync().ok();
-  is_shut_down_.store(true);
   stop_writing();
   set_read_only(true);
   claim_ = {};

@@ -167,12 +167,10 @@ Result<void> Volume::sync_node(Node& node) {
 
 Error Volume::damaged(std::string_view what, uint32_t inode, uint64_t block, const char* function, int line) {
   log(LogLevel::Error, "ext4: {}: damaged: {}, inode {}, block {} ({}:{})", device_->name(), what, inode, block, function, line);
-  if (superblock_ && is_writing_) {
-    {
-      MutexLock lock(allocation_mutex_);
-      note_error(superblock_bytes(), static_cast<uint64_t>(vfs::file_time_now().seconds), inode, block, function, static_cast<uint32_t>(line));
-    }
-    has_error_to_note_.store(true);
+  {
+    // Noted in the superblock later: whoever found the damage may hold any lock of the filesystem.
+    MutexLock lock(error_mutex_);
+    noted_error_ = {true, inode, block, function, line};
   }
   switch (options_.errors) {
     case ErrorPolicy::Continue: break;
@@ -244,6 +242,14 @@ Result<void> Volume::check(Buffer& buffer, BufferKind kind, uint32_t context, bo
   return error(EUCLEAN);
 }
 
+void Volume::note_errors() {
+  MutexLock lock(error_mutex_);
+  if (!noted_error_.is_new) return;
+  noted_error_.is_new = false;
+  note_error(superblock_bytes(), static_cast<uint64_t>(vfs::file_time_now().seconds), noted_error_.inode, noted_error_.block, noted_error_.function,
+             static_cast<uint32_t>(noted_error_.line));
+}
+
 void Volume::before_commit(Journal::Handle& handle) {
   MutexLock lock(allocation_mutex_);
   handle.modify(*superblock_, BufferKind::Superblock);
@@ -251,7 +257,7 @@ void Volume::before_commit(Journal::Handle& handle) {
   set_free_blocks(raw, static_cast<uint64_t>(free_blocks_.load()));
   set_free_inodes(raw, static_cast<uint32_t>(free_inodes_.load()));
   note_written(raw, static_cast<uint64_t>(vfs::file_time_now().seconds));
-  has_error_to_note_.store(false);
+  note_errors();
 }
 
 void Volume::seal(Buffer& buffer) {

@@ -131,6 +131,7 @@ class Volume final : public vfs::Superblock, private BlockCache::Checker, privat
   Result<void> start_writing();
   void stop_writing();
   Result<void> store_all_nodes();
+  void note_errors();
   Bytes superblock_bytes() { return superblock_->bytes().subspan(geometry_.block_size == 1024 ? 0 : kSuperblockOffset, kSuperblockSize); }
   GroupDescriptor descriptor(uint32_t group);
   Buffer& descriptor_buffer(uint32_t group) { return *descriptors_[group / geometry_.descriptors_per_block()]; }
@@ -162,8 +163,16 @@ class Volume final : public vfs::Superblock, private BlockCache::Checker, privat
   Vector<RefPtr<Buffer>> descriptors_;
   Vector<SystemRange> system_ranges_;  // sorted
   bool is_writing_ = false;            // between start_writing and stop_writing
-  std::atomic<bool> is_shut_down_{false};
-  std::atomic<bool> has_error_to_note_{false};
+  /// Damage that was found and is to be told to e2fsck.
+  struct NotedError {
+    bool is_new = false;
+    uint32_t inode = 0;
+    uint64_t block = 0;
+    const char* function = nullptr;
+    int line = 0;
+  };
+  Mutex error_mutex_{LockRank::DiskFilesystem};
+  NotedError noted_error_ GUARDED_BY(error_mutex_);
   std::atomic<uint32_t> generation_{1};
 
   Mutex allocation_mutex_{LockRank::DiskFilesystem};
