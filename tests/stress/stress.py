@@ -9,12 +9,24 @@ import harness
 import killing
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# Prints the counters, runs the command, waits for what still goes away, and prints them again.
+# Prints the counters, runs the command, waits until as many tasks are left as were before, for some seconds, and prints them again. A process counts for
+# a moment after its parent has waited for it, so the shell reads the counters itself, and looks again and again.
 AROUND = """
-echo "before"; cat /proc/umk/counters
+count() {
+  counters=
+  while read -r line; do
+    counters="$counters$line
+"
+    case "$line" in "tasks "*) tasks=$line;; esac
+  done < /proc/umk/counters
+}
+count; before=$counters; tasks_before=$tasks
 "$@"; status=$?
 sleep 0.5
-echo "after"; cat /proc/umk/counters
+looks=0
+while count; [ "$tasks" != "$tasks_before" ] && [ $looks -lt 60000 ]; do looks=$((looks + 1)); done
+echo "before"; echo "$before"
+echo "after"; echo "$counters"
 exit $status
 """
 # What may grow over a run: sums, and caches that are kept on purpose.

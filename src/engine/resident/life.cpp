@@ -266,16 +266,8 @@ void ResidentEngine::exit_current(Task& task, void (*task_released)(Task&)) {
   host.left = HostThread::Left::Ended;
   host.left_bundle = &bundle;
   host.task_released = task_released;
-  if (bundle.lender) {
-    switch_to(*bundle.lender);
-  } else {
-    Vessel& vessel = *host.vessel;
-    if (vessel.live_tasks.fetch_sub(1) == 1) {
-      vessel.cleanup_wanted.store(true);
-      if (!host.is_leader()) sync::unpark(vessel.leader->head);
-    }
-    switch_to(host);
-  }
+  // Who borrows gives the host thread back.
+  switch_to(bundle.lender ? static_cast<Context&>(*bundle.lender) : host);
   __builtin_unreachable();
 }
 

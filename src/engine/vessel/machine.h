@@ -75,8 +75,8 @@ void start_host_thread(HostThread& host);
 Result<Vessel*> acquire_vessel();
 /// Lets `vessel`'s leader continue `bundle`.
 void hand_to(Vessel& vessel, Bundle& bundle);
-/// Does what the context that was left wants done. Called right after each switch.
-void finish_switch();
+/// Does what the context that was left wants done. Called right after each switch. True when a task ended.
+bool finish_switch();
 [[noreturn]] void run_nursery();
 void add_vessel(Vessel& vessel);
 void remove_vessel(Vessel& vessel);

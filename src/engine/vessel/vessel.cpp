@@ -42,9 +42,20 @@ void free_line(SelectorLine* line) {
   m.free_selectors[m.free_selector_count++] = static_cast<uint32_t>(line - umk_selector_lines);
 }
 
-void reap_dead_threads(Vessel& vessel) {
+/// The host threads of a vessel without tasks have nothing left to do but to leave: waits for that.
+void await_dead_threads(Vessel& vessel) {
   MutexLock lock(vessel.mutex);
+  for (HostThread* thread = vessel.dead_threads; thread; thread = thread->next_dead)
+    while (const int32_t tid = thread->tid.load(std::memory_order_acquire)) host::futex_wait(&thread->tid, static_cast<uint32_t>(tid));
   reap_dead_threads_locked(vessel);
+}
+
+/// A task of the vessel was released. After the last one the leader cleans up; not before the task's host thread is among the dead, as the end of the
+/// process would take a thread along that has still to release its task.
+void count_task_out(Vessel& vessel) {
+  if (vessel.live_tasks.fetch_sub(1) != 1) return;
+  vessel.cleanup_wanted.store(true);
+  if (&current_host() != vessel.leader) sync::unpark(vessel.leader->head);
 }
 
 void empty_user_range(Vessel& vessel) {
@@ -69,11 +80,11 @@ void empty_user_range(Vessel& vessel) {
 /// The leader has no guest task and the vessel none either: empties it and offers it to the pool.
 void return_to_pool(Vessel& vessel) {
   Machine& m = machine();
-  reap_dead_threads(vessel);
+  await_dead_threads(vessel);
   bool leave;
   {
     MutexLock lock(m.pool_mutex);
-    leave = m.pool_size >= kPoolMaximum || vessel.dead_threads != nullptr;
+    leave = m.pool_size >= kPoolMaximum;
   }
   if (leave) leave_host_process(vessel);
   empty_user_range(vessel);
@@ -94,7 +105,7 @@ void return_to_pool(Vessel& vessel) {
   HostThread& self = current_host();
   Vessel& vessel = *self.vessel;
   for (;;) {
-    finish_switch();
+    if (finish_switch()) count_task_out(vessel);
     sync::prepare_to_park();
     if (vessel.cleanup_wanted.exchange(false)) {
       return_to_pool(vessel);
@@ -115,13 +126,14 @@ void return_to_pool(Vessel& vessel) {
 /// The idle side of a host thread that is not a leader: reached when its task is gone; it ends.
 [[noreturn]] void end_thread(void*) {
   HostThread& self = current_host();
-  finish_switch();
+  const bool has_ended = finish_switch();
   Vessel& vessel = *self.vessel;
   {
     MutexLock lock(vessel.mutex);
     self.next_dead = vessel.dead_threads;
     vessel.dead_threads = &self;
   }
+  if (has_ended) count_task_out(vessel);
   umk_exit_thread(&self.line->selector, 0);
 }
 
@@ -309,7 +321,7 @@ void hand_to(Vessel& vessel, Bundle& bundle) {
   sync::unpark(vessel.leader->head);
 }
 
-void finish_switch() {
+bool finish_switch() {
   HostThread& host = current_host();
   const HostThread::Left left = std::exchange(host.left, HostThread::Left::Nothing);
   if (left == HostThread::Left::HandedOver) {
@@ -317,6 +329,7 @@ void finish_switch() {
   } else if (left == HostThread::Left::Ended) {
     host.task_released(*host.left_bundle->head.task);
   }
+  return left == HostThread::Left::Ended;
 }
 
 [[noreturn]] void run_nursery() {
