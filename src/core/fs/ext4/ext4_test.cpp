@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <memory>
+#include <thread>
 
 #include "core/fs/ext4/testing_ext4.h"
 
@@ -53,6 +55,21 @@ TEST_F(Ext4Test, WhatIsWrittenIsThereForOthers) {
   EXPECT_EQ(debugfs("cat /d/a2"), "some text");
 }
 
+
+TEST_F(Ext4Test, ChangesAreCommittedByThemselves) {
+  SKIP_WITHOUT_TOOLS();
+  std::thread writer([this] { page_cache_.run_write_back(); });
+  EXPECT_EQ(mount(make_image("-t ext4"), "commit=1"), 0);
+  EXPECT_EQ(mkdir("/m/kept"), 0);
+  for (int i = 0; i < 1000 && volume().journal().has_changes(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_FALSE(volume().journal().has_changes());
+  const Image crashed = device_->contents();
+  EXPECT_EQ(unmount(), 0);
+  page_cache_.stop();
+  writer.join();
+  EXPECT_EQ(mount(crashed), 0);
+  EXPECT_EQ(lookup("/m/kept"), 0);
+}
 
 TEST_F(Ext4Test, UnknownFeaturesRefuseTheMount) {
   SKIP_WITHOUT_TOOLS();

@@ -101,7 +101,10 @@ void Journal::Handle::modify(Buffer& buffer, BufferKind kind, uint32_t context) 
   if (buffer.in_transaction) return;
   buffer.in_transaction = true;
   buffer.add_reference();
-  if (journal_->buffer_count_++ == 0) journal_->started_seconds_ = vfs::file_time_now().seconds;
+  if (journal_->buffer_count_++ == 0) {
+    journal_->started_seconds_ = vfs::file_time_now().seconds;
+    journal_->owner_.on_begun(journal_->commit_interval_seconds_);
+  }
   journal_->buffers_.push_back(buffer);
 }
 

@@ -40,6 +40,8 @@ class Journal {
    public:
     /// Everything stands still: puts counters that live in memory into their buffers.
     virtual void before_commit(Handle& handle) = 0;
+    /// A transaction has its first change, and should be committed `seconds` later. The journal is locked.
+    virtual void on_begun(uint32_t seconds) = 0;
     /// Computes the checksums in a buffer.
     virtual void seal(Buffer& buffer) = 0;
     virtual void on_committed(std::span<const FreedRun> freed) = 0;

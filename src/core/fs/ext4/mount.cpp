@@ -244,6 +244,7 @@ Result<void> Volume::start_writing() {
   TRY(device_->write(kSuperblockOffset, ConstBytes(raw)));
   TRY(device_->flush());
   is_writing_ = true;
+  page_cache_.add_group(*this);
   generation_.store(static_cast<uint32_t>(vfs::file_time_now().nanoseconds) ^ static_cast<uint32_t>(vfs::file_time_now().seconds));
   return {};
 }
@@ -251,6 +252,7 @@ Result<void> Volume::start_writing() {
 /// Leaves a clean filesystem, unless something went wrong before.
 void Volume::stop_writing() {
   if (!is_writing_) return;
+  page_cache_.remove_group(*this);
   is_writing_ = false;
   if (journal_.is_aborted()) return;
   const auto finish = [&]() -> Result<void> {

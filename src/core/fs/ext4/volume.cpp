@@ -145,11 +145,18 @@ Result<void> Volume::store_all_nodes() {
 
 Result<void> Volume::sync() {
   if (!is_writing_ || is_read_only()) return {};
-  page_cache_.sync_group(&write_back_group_);
+  page_cache_.sync_group(this);
   TRY(store_all_nodes());
   const bool had_changes = journal_.has_changes();
   TRY(journal_.commit_all());
   return had_changes || !options_.barriers ? Result<void>{} : device_->flush();
+}
+
+void Volume::on_begun(uint32_t seconds) { page_cache_.write_later(*this, uint64_t{seconds} * 1'000'000'000); }
+
+void Volume::write_own() {
+  // What fails has aborted the journal, which says so.
+  if (store_all_nodes().ok()) (void)journal_.commit_all().ok();
 }
 
 Result<void> Volume::sync_node(Node& node) {

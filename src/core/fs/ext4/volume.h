@@ -24,7 +24,7 @@ namespace umk::ext4 {
 
 class Node;
 
-class Volume final : public vfs::Superblock, private BlockCache::Checker, private Journal::Owner {
+class Volume final : public vfs::Superblock, private BlockCache::Checker, private Journal::Owner, private mm::WriteBackGroup {
  public:
   /// EINVAL for what is no ext4 filesystem or one with unknown features (their names go to the log); EUCLEAN, EIO, EROFS, ENOMEM.
   static Result<RefPtr<Volume>> mount(std::string_view type_name, RefPtr<block::BlockDevice> device, mm::PageCache& page_cache, std::string_view options,
@@ -38,6 +38,7 @@ class Volume final : public vfs::Superblock, private BlockCache::Checker, privat
   Result<void> remount(std::string_view options, bool read_only) override;
   void unmounted() override;
   void show_options(TextSink& sink) override;
+  mm::ErrorSequence* write_errors() override { return &errors; }
 
   const Geometry& geometry() const { return geometry_; }
   const MountOptions& options() const { return options_; }
@@ -45,7 +46,7 @@ class Volume final : public vfs::Superblock, private BlockCache::Checker, privat
   Journal& journal() { return journal_; }
   block::BlockDevice& device() const { return *device_; }
   mm::PageCache& page_cache() const { return page_cache_; }
-  mm::WriteBackGroup& write_back_group() { return write_back_group_; }
+  mm::WriteBackGroup& write_back_group() { return *this; }
   /// Starts a change: EROFS where nothing may be changed.
   Result<Journal::Handle> begin(uint32_t credits);
 
@@ -119,9 +120,12 @@ class Volume final : public vfs::Superblock, private BlockCache::Checker, privat
   // BlockCache::Checker, Journal::Owner
   Result<void> check(Buffer& buffer, BufferKind kind, uint32_t context, bool is_fresh) override;
   void before_commit(Journal::Handle& handle) override;
+  void on_begun(uint32_t seconds) override;
   void seal(Buffer& buffer) override;
   void on_committed(std::span<const FreedRun> freed) override;
   void on_abort(int error_code) override;
+  // mm::WriteBackGroup: a transaction has become old.
+  void write_own() override;
 
   // volume.cpp, mount.cpp
   Result<void> open_journal(bool read_only);
@@ -153,7 +157,6 @@ class Volume final : public vfs::Superblock, private BlockCache::Checker, privat
 
   const RefPtr<block::BlockDevice> device_;
   mm::PageCache& page_cache_;
-  mm::WriteBackGroup write_back_group_;
   Geometry geometry_;
   MountOptions options_;
   BlockCache cache_;

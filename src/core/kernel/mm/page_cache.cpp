@@ -155,11 +155,41 @@ CachedFile* PageCache::next_due_locked(uint64_t round_start, uint64_t now, uint6
   return nullptr;
 }
 
+void PageCache::add_group(WriteBackGroup& group) {
+  MutexLock lock(mutex_);
+  groups_.push_back(group);
+}
+
+void PageCache::remove_group(WriteBackGroup& group) {
+  MutexLock lock(mutex_);
+  group.ListHook<GroupTag>::unlink();
+  while (busy_group_ == &group) (void)group_done_.wait(mutex_, Sleep::Uninterruptible);
+}
+
+void PageCache::write_later(WriteBackGroup& group, uint64_t delay_ns) {
+  group.own_due_ns_.store(now_ns() + delay_ns, std::memory_order_seq_cst);
+  wake_writer();
+}
+
+WriteBackGroup* PageCache::next_group_locked(uint64_t now, uint64_t* wait_ns) {
+  for (WriteBackGroup& group : groups_) {
+    const uint64_t due = group.own_due_ns_.load(std::memory_order_seq_cst);
+    if (due == 0) continue;
+    if (due <= now) {
+      group.own_due_ns_.store(0, std::memory_order_seq_cst);
+      return busy_group_ = &group;
+    }
+    if (due - now < *wait_ns) *wait_ns = due - now;
+  }
+  return nullptr;
+}
+
 void PageCache::run_write_back() {
   has_thread_.store(true, std::memory_order_release);
   uint64_t round_start = now_ns();
   for (;;) {
     CachedFile* file = nullptr;
+    WriteBackGroup* group = nullptr;
     WriteReason reason = WriteReason::Age;
     {
       MutexLock lock(mutex_);
@@ -168,15 +198,26 @@ void PageCache::run_write_back() {
         uint64_t wait_ns;
         file = next_due_locked(round_start, now_ns(), &wait_ns);
         if (file || memory_is_short_) break;
+        uint64_t group_wait_ns = UINT64_MAX;
+        group = next_group_locked(now_ns(), &group_wait_ns);
+        if (group) break;
         // Ages are looked at no more often than dirty_writeback_centisecs says; 0: never, only on demand.
         const uint64_t interval = settings.dirty_writeback_centisecs.load(std::memory_order_relaxed) * kCentisecond;
         if (wait_ns != UINT64_MAX && wait_ns != kRoundPause) wait_ns = interval == 0 ? UINT64_MAX : wait_ns < interval ? interval : wait_ns;
+        if (group_wait_ns < wait_ns) wait_ns = group_wait_ns;
         const Deadline deadline = wait_ns == UINT64_MAX ? Deadline::never() : Deadline::after_ns(wait_ns);
         (void)writer_.wait(mutex_, Sleep::Uninterruptible, deadline);
         round_start = now_ns();
       }
       if (stopping_) break;
       if (memory_is_short_) reason = WriteReason::Reclaim;
+    }
+    if (group) {
+      group->write_own();
+      MutexLock lock(mutex_);
+      busy_group_ = nullptr;
+      group_done_.wake_all();
+      continue;
     }
     if (!file) {
       uint64_t evicted = reclaim(kReclaimBatch);

@@ -20,14 +20,24 @@
 
 namespace umk::mm {
 
+struct GroupTag;
+
 /// The files of one filesystem instance (or block device).
-class WriteBackGroup {
+class WriteBackGroup : public ListHook<GroupTag> {
  public:
   WriteBackGroup() = default;
+  virtual ~WriteBackGroup() = default;
   WriteBackGroup(const WriteBackGroup&) = delete;
   WriteBackGroup& operator=(const WriteBackGroup&) = delete;
   /// For syncfs(2): failures of any of its files.
   ErrorSequence errors;
+  /// The time for what the filesystem keeps by itself, such as a journal's transaction, has come (PageCache::write_later). Called without locks, by the
+  /// write-back thread.
+  virtual void write_own() {}
+
+ private:
+  friend class PageCache;
+  std::atomic<uint64_t> own_due_ns_{0};  // 0: nothing to write
 };
 
 class PageCache final : public MemoryReclaimer {
@@ -56,6 +66,11 @@ class PageCache final : public MemoryReclaimer {
   void throttle();
   /// Writes all dirty pages of a group's files and waits: syncfs(2), or with null of all: sync(2). Failures go to the files' errors() and the group's.
   void sync_group(const WriteBackGroup* group);
+  /// The group's write_own() may be called from now on, until remove_group(), which waits for a call that is going on.
+  void add_group(WriteBackGroup& group);
+  void remove_group(WriteBackGroup& group);
+  /// Calls the group's write_own() once, about `delay_ns` from now. Takes no lock but a queue's.
+  void write_later(WriteBackGroup& group, uint64_t delay_ns);
   /// Drops clean pages that no guest maps, those first that were not used lately; returns how many. Takes locks from LockRank::PageCache on.
   uint64_t reclaim(uint64_t pages) override;
   /// Takes clean pages away from guests that map them; returns how many. Holding no lock that faults need. The write-back thread does it when memory is
@@ -94,12 +109,17 @@ class PageCache final : public MemoryReclaimer {
   void wake_writer();
   /// The next file to write, with a mapping reference; null when none is due. `wait_ns`: until the next one is.
   CachedFile* next_due_locked(uint64_t round_start, uint64_t now, uint64_t* wait_ns) REQUIRES(mutex_);
+  /// The next group whose write_own() is due, null when none is; lowers `wait_ns` to when one will be.
+  WriteBackGroup* next_group_locked(uint64_t now, uint64_t* wait_ns) REQUIRES(mutex_);
   void move_to_end_locked(CachedFile& file, uint64_t now) REQUIRES(mutex_);
 
   CacheWindow& window_;
   Mutex mutex_{LockRank::PageCache};
   List<CachedFile, CachedFileTag> files_ GUARDED_BY(mutex_);  // all; the first is the next that the clock looks at
   List<CachedFile, DirtyFileTag> dirty_ GUARDED_BY(mutex_);   // by the time of their first dirty page
+  List<WriteBackGroup, GroupTag> groups_ GUARDED_BY(mutex_);
+  WriteBackGroup* busy_group_ GUARDED_BY(mutex_) = nullptr;   // whose write_own() runs
+  WaitQueue group_done_;
   size_t file_count_ GUARDED_BY(mutex_) = 0;
   uint64_t write_back_asked_ GUARDED_BY(mutex_) = 0;          // files that are to be written now
   uint64_t sync_pass_ GUARDED_BY(mutex_) = 0;

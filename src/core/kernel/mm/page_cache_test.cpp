@@ -63,6 +63,25 @@ TEST(PageCache, WritersWaitForTheWriteBackThread) {
   }
 }
 
+TEST(PageCache, CallsGroupsWhenTheirTimeHasCome) {
+  struct Group final : WriteBackGroup {
+    void write_own() override { ++calls; }
+    std::atomic<int> calls{0};
+  } group, gone;
+  Machine machine;
+  machine.cache.add_group(group);
+  machine.cache.add_group(gone);
+  machine.cache.write_later(gone, 100'000'000);
+  machine.cache.write_later(group, 100'000'000);
+  EXPECT_EQ(group.calls, 0);
+  machine.cache.remove_group(gone);
+  EXPECT_TRUE(Machine::eventually([&] { return group.calls == 1; }));
+  std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(group.calls, 1);
+  EXPECT_EQ(gone.calls, 0);
+  machine.cache.remove_group(group);
+}
+
 TEST(PageCache, SyncWritesTheFilesOfOneFilesystemOrOfAll) {
   fake::Window memory;
   PageCache cache(*memory.window);
