@@ -54,6 +54,26 @@ CASE(gs_base) {
 
 CHILD(gs) { shown("gs", get(ARCH_GET_GS)); }
 
+CASE(killed_with_a_gs_base) {
+  // What a process had in the register when it was killed is nobody's afterwards.
+  for (int i = 0; i < 8; i++) {
+    const pid_t child = fork();
+    if (child == 0) {
+      syscall(SYS_arch_prctl, ARCH_SET_GS, block);
+      for (volatile int forever = 1; forever;) {
+      }
+    }
+    usleep(2000);
+    kill(child, SIGKILL);
+    int status = 0;
+    waitpid(child, &status, 0);
+    const pid_t program = vfork();
+    if (program == 0) check::self("gs");
+    waitpid(program, &status, 0);
+    shown("ended", status);
+  }
+}
+
 CASE(gs_by_instruction) {
   // wrgsbase, where the host lets programs use it (AT_HWCAP2 bit 1).
   unsigned eax = 0;

@@ -212,6 +212,7 @@ void ResidentEngine::run_borrowed(Task& child) {
   // The child has left: by exec to a vessel of its own, or for good.
   begin_usage(parent);
   write_fs_base(parent.fs_base);
+  write_gs_base(reinterpret_cast<uint64_t>(&current_host().slot()));  // the child may have had one of its own
   umk_vectors_load(parent.vectors, m.parameters.vector_features);
   finish_switch();
 }

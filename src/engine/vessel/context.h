@@ -149,7 +149,7 @@ struct alignas(64) HostThread : Context, ListHook<> {
   uint64_t alternate_stack() { return reinterpret_cast<uint64_t>(this) + kAlternateStackOffset; }
   uint64_t stack_top() { return reinterpret_cast<uint64_t>(this) + UMK_BUNDLE_BYTES - 16; }
   Slot& slot() { return *reinterpret_cast<Slot*>(layout::kSlots + slot_index * sizeof(Slot)); }
-  /// Guest code that runs on this thread enters the kernel on `context`'s stack.
+  /// Guest code that runs on this thread enters the kernel on the bundle's stack.
   void enter_on(Bundle& bundle) {
     line->kernel_rsp = bundle.stack_top();
     slot().kernel_rsp = bundle.stack_top();

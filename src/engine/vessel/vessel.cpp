@@ -160,6 +160,8 @@ void drop_vessel(Vessel& vessel) {
 }
 
 void forget_slots() {
+  // The program may have had a GS base of its own when it was ended.
+  write_gs_base(reinterpret_cast<uint64_t>(&current_host().slot()));
   // The first page is kept: every program uses it.
   std::memset(reinterpret_cast<void*>(layout::kSlots), 0, kPageSize);
   constexpr int kDontNeed = 4;
