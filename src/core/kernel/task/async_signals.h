@@ -20,7 +20,8 @@ class AsyncSignals final : public vfs::AsyncSender {
   bool exists(const vfs::AsyncOwner& owner);
 
  private:
-  RefPtr<Task> find_locked(const vfs::AsyncOwner& owner);
+  /// With the task list locked, whose type is not known here.
+  RefPtr<Task> find_locked(const vfs::AsyncOwner& owner) NO_THREAD_SAFETY_ANALYSIS;
 
   Kernel& kernel_;
 };
