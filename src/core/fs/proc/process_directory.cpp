@@ -23,7 +23,6 @@ constexpr Entry kMemoryEntry = {.name = "mem", .mode = static_cast<uint32_t>(vfs
       made_entry("fdinfo", 0555, make_fd_details_directory),                    \
       file_entry("gid_map", show_id_map),                                       \
       file_entry("limits", show_limits),                                        \
-      file_entry("loginuid", show_no_audit_id),                                 \
       inspection_entry("maps", show_maps, 0444),                                \
       kMemoryEntry,                                                             \
       file_entry("mountinfo", show_mount_info),                                 \
@@ -32,7 +31,6 @@ constexpr Entry kMemoryEntry = {.name = "mem", .mode = static_cast<uint32_t>(vfs
       file_entry("oom_score_adj", show_oom_adjustment, 0644, store_oom_adjustment), \
       inspection_entry("personality", show_personality, 0400),                  \
       link_entry("root", read_root, follow_root),                               \
-      file_entry("sessionid", show_no_audit_id),                                \
       file_entry("setgroups", show_group_setting),                              \
       inspection_entry("smaps", show_detailed_maps, 0444),                      \
       inspection_entry("smaps_rollup", show_maps_sum, 0444),                    \

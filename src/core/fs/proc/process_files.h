@@ -21,7 +21,6 @@ Result<void> show_cgroup(const Context&, TextSink&);
 Result<void> show_oom_score(const Context&, TextSink&);
 Result<void> show_oom_adjustment(const Context&, TextSink&);
 Result<void> store_oom_adjustment(const Context&, std::string_view);
-Result<void> show_no_audit_id(const Context&, TextSink&);
 Result<void> show_personality(const Context&, TextSink&);
 Result<void> show_wait_channel(const Context&, TextSink&);
 Result<void> show_id_map(const Context&, TextSink&);

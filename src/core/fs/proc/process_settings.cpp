@@ -62,12 +62,6 @@ Result<void> store_oom_adjustment(const Context& context, std::string_view text)
   return {};
 }
 
-// Nobody has logged in as far as auditing is concerned, which there is none of.
-Result<void> show_no_audit_id(const Context&, TextSink& sink) {
-  format(sink, "{}", UINT32_MAX);
-  return {};
-}
-
 Result<void> show_personality(const Context&, TextSink& sink) {
   sink.put("00000000\n");
   return {};
