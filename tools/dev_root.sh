@@ -5,7 +5,7 @@
 #   a directory   is unpacked by tools/unpack_root, which records what this user may not set (record_owners there)
 #   an image      is filled by mke2fs from a tree that exists inside fakeroot(1), where every owner can be set
 
-ROOT_INCLUDE=bash,ca-certificates,e2fsprogs,gawk,gcc,iproute2,less,libc6-dev,make,netbase,procps,python3-minimal,python3
+ROOT_INCLUDE=bash,ca-certificates,e2fsprogs,gawk,gcc,iproute2,less,libc6-dev,login,make,mount,netbase,procps,python3-minimal,python3,sysvinit-core
 
 make_root() {
   local target="" include=$ROOT_INCLUDE size=2G mirror=http://deb.debian.org/debian mode=auto
@@ -47,7 +47,7 @@ make_root() {
 
   say "debootstrapping Debian 12 from $mirror (some minutes; mode $mode)"
   mmdebstrap --mode="$mode" --variant=minbase --format=tar --include="$include" \
-    --aptopt='Acquire::Retries "3"' bookworm - "$mirror" >"$work/root.tar" ||
+    --aptopt='Acquire::Retries "3"' --customize-hook="$SOURCE/tools/prepare_root" bookworm - "$mirror" >"$work/root.tar" ||
     die "root: mmdebstrap failed. Without root it needs user namespaces with a range in /etc/subuid, or fakechroot: --mode fakechroot"
 
   case $target in
@@ -77,5 +77,5 @@ make_image() {
     die "root: making the image failed (too small? try --size 4G)"
   }
   mv "$2.part" "$2"
-  say "done: try  ./dev run ubd0=$2 root=/dev/ubda"
+  say "done: try  ./dev run ubd0=$2  and log in as root, without a password"
 }
