@@ -58,7 +58,7 @@ TEST_P(Ext4CrashTest, NothingThatWasSyncedIsLost) {
   ASSERT_EQ(unmount(), 0);
   ASSERT_EQ(fsck(disk->contents()), "");
 
-  for (unsigned point = 0; point < 40; ++point) {
+  for (unsigned point = 0; point < 40 / kEffortDivisor; ++point) {
     const size_t cut = random(static_cast<uint32_t>(count + 1));
     const uint64_t seed = point % 8;
     SCOPED_TRACE("cut " + std::to_string(cut) + " of " + std::to_string(count) + ", seed " + std::to_string(seed));

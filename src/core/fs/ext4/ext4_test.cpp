@@ -258,7 +258,7 @@ TEST_P(Ext4ModelTest, AgreesWithAModelAndIsClean) {
   SKIP_WITHOUT_TOOLS();
   ASSERT_EQ(mount(make_image(GetParam(), 64)), 0);
   for (int round = 0; round < 3; ++round) {
-    for (int i = 0; i < 1200; ++i) {
+    for (int i = 0; i < 1200 / kEffortDivisor; ++i) {
       ASSERT_NO_FATAL_FAILURE(step()) << "round " << round << " step " << i;
       if (random(150) == 0) {
         ASSERT_TRUE(volume().sync().ok());

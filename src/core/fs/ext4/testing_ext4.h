@@ -14,6 +14,13 @@ namespace umk::ext4 {
 
 using Image = std::vector<std::byte>;
 
+/// How much of a long test with one thread is worth doing: little where races are looked for.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr int kEffortDivisor = 20;
+#else
+inline constexpr int kEffortDivisor = 1;
+#endif
+
 class Ext4Test : public vfs::VfsTest {
  protected:
   Ext4Test() : page_cache_(*window_), type_(*this) {
