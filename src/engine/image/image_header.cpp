@@ -180,7 +180,7 @@ extern const ImageHeader umk_image_header;
                .is_overcommitted = [] { return machine().kernel->cache_window->account().is_overcommitted(); },
                .limit_bytes = [] { return machine().kernel->cache_window->account().limit(); },
                .charged_bytes = [] { return machine().kernel->cache_window->account().charged(); },
-               .reclaim = [](uint64_t bytes) { return machine().kernel->page_cache->reclaim(bytes / kPageSize + 1) * kPageSize; },
+               .reclaim = [](uint64_t bytes) { return machine().kernel->page_cache->reclaim_thoroughly(bytes / kPageSize + 1) * kPageSize; },
                .make_way = [] { machine().kernel->page_cache->make_way_for_commitments(); },
                .kill = kill_for_memory},
     .vessel_ended = vessel_process_ended,

@@ -9,6 +9,7 @@ namespace {
 constexpr uint64_t kCentisecond = 10'000'000;
 constexpr uint64_t kMillisecond = 1'000'000;
 constexpr unsigned kThrottleRounds = 5;
+constexpr uint64_t kShortPause = 5 * kMillisecond;
 constexpr uint64_t kThrottlePause = 40 * kMillisecond;
 constexpr uint64_t kRoundPause = 200 * kMillisecond;
 constexpr uint64_t kReclaimBatch = 512;
@@ -348,6 +349,20 @@ uint64_t PageCache::evict_mapped(uint64_t pages) {
     file->backing_.drop_mapping_reference();
   }
   return evicted;
+}
+
+// A look finds nothing while a fault is being served or mappings change, so one is not enough as long as there are pages to be had.
+uint64_t PageCache::reclaim_thoroughly(uint64_t pages) {
+  constexpr unsigned kTries = 10;
+  uint64_t freed = 0;
+  for (unsigned tries = 0;; ++tries) {
+    freed += reclaim(pages - freed);
+    if (freed < pages) freed += evict_mapped(pages - freed);
+    if (freed >= pages || tries == kTries || counters.present.load(std::memory_order_relaxed) < pages - freed) return freed;
+    sync_group(nullptr);
+    MutexLock lock(mutex_);
+    (void)throttled_.wait(mutex_, Sleep::Uninterruptible, Deadline::after_ns(kShortPause));
+  }
 }
 
 // Private memory is the host's and not charged (memory_account.h): what was promised stands for it here.

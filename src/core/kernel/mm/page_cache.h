@@ -76,6 +76,9 @@ class PageCache final : public MemoryReclaimer {
   /// Takes clean pages away from guests that map them; returns how many. Holding no lock that faults need. The write-back thread does it when memory is
   /// short; so may a fault that finds none, whose own address space it can always reach.
   uint64_t evict_mapped(uint64_t pages);
+  /// reclaim() and evict_mapped(), and if that is not enough some times more after writing everything that is dirty: what to do before a program is killed
+  /// for want of memory. Returns how many pages it freed. May take as long as the disks do; holding no lock.
+  uint64_t reclaim_thoroughly(uint64_t pages);
   /// Lets the cache shrink, though not to nothing, while guests were promised more private memory than is left beside it.
   void make_way_for_commitments();
   /// drop_caches: all clean pages that no guest maps.
