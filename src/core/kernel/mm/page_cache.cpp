@@ -353,7 +353,7 @@ uint64_t PageCache::evict_mapped(uint64_t pages) {
 
 // A look finds nothing while a fault is being served or mappings change, so one is not enough as long as there are pages to be had.
 uint64_t PageCache::reclaim_thoroughly(uint64_t pages) {
-  constexpr unsigned kTries = 10;
+  constexpr unsigned kTries = 100;
   uint64_t freed = 0;
   for (unsigned tries = 0;; ++tries) {
     freed += reclaim(pages - freed);
