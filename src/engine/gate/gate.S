@@ -64,7 +64,7 @@ umk_gate_exit_fast:
         andq    $-UMK_BUNDLE_BYTES, %rbx
         movq    UMK_HEAD_SELECTOR(%rbx), %rdx
         movb    $1, (%rdx)              // block
-        // From here on a kick restarts the exit (umk_gate_exit_again).
+        // From here on a kick restarts the exit (host_signals.cpp).
         .globl  umk_gate_exit_begin
         .hidden umk_gate_exit_begin
 umk_gate_exit_begin:
@@ -129,8 +129,6 @@ umk_gate_exit_full_begin:
 umk_gate_exit_end:
 
 // Work is pending: rsp is the register block. Handles it and leaves by the full exit.
-        .globl  umk_gate_exit_again
-        .hidden umk_gate_exit_again
 umk_gate_exit_again:
         movq    %rsp, %rdi
         xorl    %ebp, %ebp

@@ -9,7 +9,6 @@ void umk_gate_entered();
 void umk_gate_interrupt();
 [[noreturn]] void umk_leave_to_guest(umk::Registers* registers);
 void umk_gate_start();
-void umk_gate_end();
 void umk_gate_exit_begin();
 void umk_gate_exit_end();
 void umk_signal_entry();
@@ -21,7 +20,6 @@ void umk_keyed_gate_interrupt();
 void umk_keyed_gate_interrupted();
 [[noreturn]] void umk_keyed_leave_to_guest(umk::Registers* registers);
 void umk_keyed_gate_start();
-void umk_keyed_gate_end();
 void umk_keyed_gate_exit_begin();
 void umk_keyed_gate_exit_end();
 void umk_keyed_signal_entry();
@@ -39,7 +37,6 @@ constexpr Gate kPlainGate{.entry = umk_gate_entry,
                           .interrupted = umk_gate_interrupt,
                           .leave = umk_leave_to_guest,
                           .start = umk_gate_start,
-                          .end = umk_gate_end,
                           .exit_begin = umk_gate_exit_begin,
                           .exit_end = umk_gate_exit_end,
                           .signal_entry = umk_signal_entry};
@@ -51,7 +48,6 @@ constexpr Gate kKeyedGate{.entry = umk_keyed_gate_entry,
                           .interrupted = umk_keyed_gate_interrupted,
                           .leave = umk_keyed_leave_to_guest,
                           .start = umk_keyed_gate_start,
-                          .end = umk_keyed_gate_end,
                           .exit_begin = umk_keyed_gate_exit_begin,
                           .exit_end = umk_keyed_gate_exit_end,
                           .signal_entry = umk_keyed_signal_entry};

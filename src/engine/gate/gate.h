@@ -24,7 +24,6 @@ struct Gate {
   void (*leave)(Registers* registers);
   /// The text of the gate; from `exit_begin` to `exit_end` the thread may be on its way out with nothing left to do in the kernel.
   void (*start)();
-  void (*end)();
   void (*exit_begin)();
   void (*exit_end)();
   /// The host's handler of all signals.

@@ -133,6 +133,22 @@ void resume_entry(Interrupted& at) {
   if (at.is_between(way.interrupt, way.interrupted)) at.set(REG_RIP, reinterpret_cast<uint64_t>(way.interrupt));
 }
 
+/// A GS base that is not the slot's is the guest's own. It may have set it by an instruction, without the kernel's knowing.
+void note_gs_base(HostThread& host, Bundle& bundle) {
+  const uint64_t base = read_gs_base();
+  if (base == reinterpret_cast<uint64_t>(&host.slot())) return;
+  if (!bundle.guest_gs_in_use) bundle.gs_was_found = true;
+  bundle.guest_gs = base;
+  bundle.guest_gs_in_use = 1;
+}
+
+/// Sends guest code to the gate as if it had jumped there by itself, its registers as they are.
+void redirect_to_entry(Interrupted& at, HostThread& host, Bundle& bundle) {
+  note_gs_base(host, bundle);
+  write_gs_base(reinterpret_cast<uint64_t>(&host.slot()));
+  at.redirect_keeping_registers(gate().entry);
+}
+
 /// Sends guest code to the gate's interrupt entry; its registers are in the register block.
 void redirect_to_kernel(Interrupted& at, HostThread& host, Bundle& bundle, const Trap& trap) {
   bundle.trap = trap;
@@ -140,16 +156,7 @@ void redirect_to_kernel(Interrupted& at, HostThread& host, Bundle& bundle, const
   at.redirect(gate().interrupt, reinterpret_cast<uint64_t>(&bundle.registers()), reinterpret_cast<uint64_t>(&bundle.registers()));
 }
 
-/// A GS base that is not the slot's is the guest's own. It may have set it by an instruction, without the kernel's knowing.
-void note_gs_base(HostThread& host, Bundle& bundle) {
-  const uint64_t base = read_gs_base();
-  if (base == reinterpret_cast<uint64_t>(&host.slot())) return;
-  bundle.gs_was_found = !bundle.guest_gs_in_use;
-  bundle.guest_gs = base;
-  bundle.guest_gs_in_use = 1;
-}
-
-/// The same for guest code whose registers are those of the frame.
+/// redirect_to_kernel() for guest code whose registers are those of the frame.
 void interrupt_guest(Interrupted& at, HostThread& host, Bundle& bundle, const Trap& trap) {
   at.save(bundle.registers());
   note_gs_base(host, bundle);
@@ -166,19 +173,15 @@ void redirect_call(Interrupted& at, HostThread& host, Bundle& bundle, const sigi
     return;
   }
   bundle.trapped_site = at.rip() - 2;
-  note_gs_base(host, bundle);
-  write_gs_base(reinterpret_cast<uint64_t>(&host.slot()));
   at.set(REG_RCX, at.rip());
-  at.redirect_keeping_registers(gate().entry);
+  redirect_to_entry(at, host, bundle);
 }
 
 /// The entry could not use the slot, as the guest has set its GS base by an instruction: begins again with the base that the gate wants.
 void enter_again(Interrupted& at, HostThread& host, Bundle& bundle) {
   // Only the plain gate gets further than its first instruction here, which stored the guest's stack pointer where GS led.
   if (at.rip() != reinterpret_cast<uint64_t>(gate().entry)) at.set(REG_RSP, reinterpret_cast<const Slot*>(read_gs_base())->user_rsp);
-  note_gs_base(host, bundle);
-  write_gs_base(reinterpret_cast<uint64_t>(&host.slot()));
-  at.redirect_keeping_registers(gate().entry);
+  redirect_to_entry(at, host, bundle);
 }
 
 }  // namespace
