@@ -208,3 +208,18 @@ def tail(data, count=6):
 
 if __name__ == "__main__":
     sys.exit("this is a module: see tests/run")
+
+
+def run_checks(report, wanted, family, checks):
+    """Runs functions called check_NAME, each in a folder of its own; each returns its problems. FAMILY/NAME is the test's title."""
+    for check in checks:
+        title = f"{family}/" + check.__name__[len("check_"):]
+        if not wanted(title):
+            continue
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
+            try:
+                problems = check(folder)
+            except (OSError, subprocess.SubprocessError, ValueError) as problem:
+                problems = [f"{type(problem).__name__}: {problem}"]
+        report.add(title, problems, seconds=time.monotonic() - start)

@@ -5,7 +5,6 @@ import os
 import random
 import struct
 import subprocess
-import tempfile
 import time
 
 import cow_tools
@@ -445,14 +444,4 @@ CHECKS = [check_plain, check_read_only, check_partitions, check_statistics, chec
 
 
 def run_all(report, wanted):
-    for check in CHECKS:
-        title = "storage/disks/" + check.__name__[len("check_"):]
-        if not wanted(title):
-            continue
-        start = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
-            try:
-                problems = check(folder)
-            except (OSError, subprocess.SubprocessError, ValueError) as problem:
-                problems = [f"{type(problem).__name__}: {problem}"]
-        report.add(title, problems, seconds=time.monotonic() - start)
+    harness.run_checks(report, wanted, "storage/disks", CHECKS)

@@ -2,8 +2,6 @@
 
 import os
 import subprocess
-import tempfile
-import time
 
 import disks
 import harness
@@ -115,14 +113,4 @@ CHECKS = [check_ways_to_a_file, check_age, check_little_memory]
 
 
 def run_all(report, wanted):
-    for one in CHECKS:
-        title = "storage/page_cache/" + one.__name__[len("check_"):]
-        if not wanted(title):
-            continue
-        start = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
-            try:
-                problems = one(folder)
-            except (OSError, subprocess.SubprocessError, ValueError) as problem:
-                problems = [f"{type(problem).__name__}: {problem}"]
-        report.add(title, problems, seconds=time.monotonic() - start)
+    harness.run_checks(report, wanted, "storage/page_cache", CHECKS)
