@@ -185,10 +185,20 @@ class Ext4ModelTest : public Ext4Test, public testing::WithParamInterface<const 
         data.resize(size);
         break;
       }
-      case 12: {  // punch, zero, preallocate
+      case 12: {  // punch, zero, preallocate, take out, insert
         const std::string file = random_file();
         if (file.empty()) break;
         std::string& data = *model_[file].data;
+        if (random(3) == 0) {
+          const uint64_t block = volume().geometry().block_size;
+          const uint64_t at = random(80) * block, bytes = (1 + random(20)) * block;
+          const bool inserts = random(2);
+          const bool is_inside = inserts ? at < data.size() : at + bytes < data.size();
+          const int expected = !volume().geometry().has_incompat(incompat::kExtents) ? EOPNOTSUPP : is_inside ? 0 : EINVAL;
+          ASSERT_EQ(inode(at_mount(file)).allocate(inserts ? 0x20 : 8, at, bytes).code(), expected) << file;
+          if (expected == 0) inserts ? data.insert(at, bytes, '\0') : data.erase(at, bytes);
+          break;
+        }
         const uint64_t offset = random(300'000), length = 1 + random(100'000);
         const uint32_t mode = random(3) == 0 ? 3 : random(2) ? 0x11 : random(2);
         const int code = inode(at_mount(file)).allocate(mode, offset, length).code();

@@ -291,4 +291,92 @@ Result<bool> Node::remove_extents(Journal::Handle& handle, uint32_t first, uint6
   return from == first;
 }
 
+// --- moving what lies behind a place: collapse and insert of fallocate(2). Each step changes one leaf and leaves a valid tree.
+
+/// Moves the extents of one leaf, from the first that begins at or behind `at`, to the front by `distance` blocks, which are a hole. Returns where to go on,
+/// or UINT64_MAX.
+Result<uint64_t> Node::shift_left_locked(Journal::Handle& handle, uint64_t at, uint32_t distance) {
+  for (;;) {
+    if (at >= UINT32_MAX) return UINT64_MAX;
+    const Mapping mapping = TRY(map_extent(static_cast<uint32_t>(at), static_cast<uint32_t>(UINT32_MAX - at)));
+    if (!mapping.is_hole()) break;
+    at += mapping.count;
+  }
+  ExtentPath path;
+  TRY(find_extent(static_cast<uint32_t>(at), path));
+  ExtentNode leaf = node_at(path, path.depth);
+  const uint32_t first = path.indices[path.depth];
+  modify_level(handle, path, path.depth);
+  const uint64_t next = leaf.extent(leaf.entries() - 1).end();
+  for (uint32_t i = first; i < leaf.entries(); ++i) leaf.set_logical(i, leaf.logical(i) - distance);
+  if (first == 0) correct_keys(handle, path);
+  merge_around(handle, path, first);
+  TRY(store_record_locked(handle));
+  return next;
+}
+
+Result<bool> Node::collapse_some_locked(Journal::Handle& handle, uint32_t first, uint64_t end, uint64_t& progress) {
+  for (unsigned step = 0; step < kShiftSteps; ++step) {
+    if (progress == UINT64_MAX) return true;
+    if (progress != 0) {
+      progress = TRY(shift_left_locked(handle, progress, static_cast<uint32_t>(end - first)));
+    } else if (TRY(remove_extents(handle, first, end))) {
+      progress = end;
+    }
+  }
+  return progress == UINT64_MAX;
+}
+
+/// Makes an extent begin at `logical` if one reaches over it.
+Result<void> Node::divide_extent_locked(Journal::Handle& handle, uint32_t logical) {
+  ExtentPath path;
+  TRY(find_extent(logical, path));
+  if (path.is_before_all) return {};
+  Extent e = node_at(path, path.depth).extent(path.indices[path.depth]);
+  if (e.logical == logical || e.end() <= logical) return {};
+  TRY(make_room(handle, logical, 1, path));
+  ExtentNode leaf = node_at(path, path.depth);
+  const uint32_t i = path.indices[path.depth];
+  const uint32_t before = logical - e.logical;
+  modify_level(handle, path, path.depth);
+  leaf.set_extent(i, {e.logical, before, e.physical, e.initialised});
+  leaf.insert(i + 1);
+  leaf.set_extent(i + 1, {logical, e.length - before, e.physical + before, e.initialised});
+  return store_record_locked(handle);
+}
+
+Result<uint64_t> Node::end_of_blocks_locked() {
+  ExtentPath path;
+  TRY(find_extent(UINT32_MAX, path));
+  return path.is_before_all ? 0 : node_at(path, path.depth).extent(path.indices[path.depth]).end();
+}
+
+Result<bool> Node::spread_some_locked(Journal::Handle& handle, uint32_t first, uint32_t distance, uint64_t& progress) {
+  if (progress == UINT64_MAX) {
+    TRY(divide_extent_locked(handle, first));
+    progress = uint64_t{UINT32_MAX} + 1;
+  }
+  for (unsigned step = 0; step < kShiftSteps; ++step) {
+    // The last leaf goes first, so that nothing is overtaken.
+    ExtentPath path;
+    if (progress <= first) return true;
+    TRY(find_extent(static_cast<uint32_t>(progress - 1), path));
+    ExtentNode leaf = node_at(path, path.depth);
+    const uint32_t last = path.indices[path.depth];
+    if (path.is_before_all || leaf.logical(last) < first) return true;
+    modify_level(handle, path, path.depth);
+    uint32_t i = last;
+    for (;; --i) {
+      progress = leaf.logical(i);
+      leaf.set_logical(i, leaf.logical(i) + distance);
+      if (i == 0 || leaf.logical(i - 1) < first) break;
+    }
+    path.indices[path.depth] = i;
+    if (i == 0) correct_keys(handle, path);
+    TRY(store_record_locked(handle));
+    if (i != 0) return true;
+  }
+  return false;
+}
+
 }  // namespace umk::ext4

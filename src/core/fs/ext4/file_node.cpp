@@ -392,14 +392,16 @@ Result<void> FileNode::allocate_range(uint64_t first, uint64_t end) {
 
 Result<void> FileNode::allocate(uint32_t mode, uint64_t offset, uint64_t length) {
   constexpr auto kKeepSize = static_cast<uint32_t>(FallocateMode::KeepSize), kPunchHole = static_cast<uint32_t>(FallocateMode::PunchHole),
-                 kZeroRange = static_cast<uint32_t>(FallocateMode::ZeroRange);
-  if (mode & ~(kKeepSize | kPunchHole | kZeroRange)) return error(EOPNOTSUPP);
+                 kZeroRange = static_cast<uint32_t>(FallocateMode::ZeroRange), kCollapse = static_cast<uint32_t>(FallocateMode::CollapseRange),
+                 kInsert = static_cast<uint32_t>(FallocateMode::InsertRange);
+  if (mode & ~(kKeepSize | kPunchHole | kZeroRange | kCollapse | kInsert)) return error(EOPNOTSUPP);
   if (volume().is_read_only()) return error(EROFS);
   if (flags() & inode_flags::kImmutable) return error(EPERM);
-  if ((flags() & inode_flags::kAppend) && (mode & (kPunchHole | kZeroRange))) return error(EPERM);
+  if ((flags() & inode_flags::kAppend) && (mode & ~kKeepSize)) return error(EPERM);
   if (!uses_extents() && !(mode & kPunchHole)) return error(EOPNOTSUPP);
   const uint64_t end = offset + length;
   if (end > maximum_size()) return error(EFBIG);
+  if (mode & (kCollapse | kInsert)) return shift(mode & kCollapse ? Shift::Collapse : Shift::Insert, offset, length);
   {
     MutexLock lock(data_mutex_);
     const uint64_t old = size_bytes();

@@ -77,6 +77,10 @@ class FileNode final : public Node, public mm::FileBacking {
   Result<void> grow_size_on_disk_locked(Journal::Handle& handle, uint64_t size) REQUIRES(map_mutex_);
   Result<void> resize(uint64_t size) REQUIRES(data_mutex_);
   Result<void> allocate_range(uint64_t first, uint64_t end) REQUIRES(data_mutex_);
+  // file_shift.cpp
+  enum class Shift { Collapse, Insert };
+  Result<void> shift(Shift way, uint64_t offset, uint64_t length);
+  Result<void> shift_blocks(Shift way, uint64_t offset, uint64_t length) REQUIRES(data_mutex_);
   void contents_changed() {
     if (has_text_copies()) [[unlikely]] drop_text_copies();
   }

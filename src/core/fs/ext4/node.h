@@ -88,6 +88,15 @@ class Node : public vfs::Inode {
   static constexpr uint32_t kMapCredits = 32;
   /// Frees [first, end) in as many transactions as it takes.
   Result<void> remove_blocks(uint32_t first, uint64_t end);
+  /// Frees [first, end) and moves what lies behind to the front, in several transactions if there is much: true when all is done. `progress` is 0 at first.
+  Result<bool> collapse_some_locked(Journal::Handle& handle, uint32_t first, uint64_t end, uint64_t& progress) REQUIRES(map_mutex_);
+  /// Moves what lies at `first` and behind it back by `distance` blocks, in the same way. `progress` is UINT64_MAX at first.
+  Result<bool> spread_some_locked(Journal::Handle& handle, uint32_t first, uint32_t distance, uint64_t& progress) REQUIRES(map_mutex_);
+  /// Room for as much of either as one call does.
+  static constexpr unsigned kShiftSteps = 8;
+  static constexpr uint32_t kShiftCredits = kShiftSteps * kMapCredits;
+  /// Where the last extent ends.
+  Result<uint64_t> end_of_blocks_locked() REQUIRES(map_mutex_);
   /// A good place for the block `logical`.
   uint64_t goal_locked(uint32_t logical) REQUIRES(map_mutex_);
   void add_sectors_locked(int64_t blocks) REQUIRES(map_mutex_);
@@ -148,6 +157,8 @@ class Node : public vfs::Inode {
   void correct_keys(Journal::Handle& handle, ExtentPath& path);
   void merge_around(Journal::Handle& handle, ExtentPath& path, uint32_t i);
   Result<void> remove_empty(Journal::Handle& handle, ExtentPath& path) REQUIRES(map_mutex_);
+  Result<uint64_t> shift_left_locked(Journal::Handle& handle, uint64_t at, uint32_t distance) REQUIRES(map_mutex_);
+  Result<void> divide_extent_locked(Journal::Handle& handle, uint32_t logical) REQUIRES(map_mutex_);
   Result<Mapping> map_extent(uint32_t logical, uint32_t maximum);
   Result<void> insert_extent(Journal::Handle& handle, Extent extent) REQUIRES(map_mutex_);
   Result<bool> remove_extents(Journal::Handle& handle, uint32_t first, uint64_t end) REQUIRES(map_mutex_);

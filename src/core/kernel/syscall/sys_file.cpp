@@ -182,12 +182,14 @@ Result<void> sys_ftruncate(Task& task, Fd fd, int64_t length) {
 Result<void> sys_fallocate(Task& task, Fd fd, uint32_t mode, int64_t offset, int64_t length) {
   constexpr auto kKeepSize = static_cast<uint32_t>(vfs::FallocateMode::KeepSize);
   constexpr auto kPunchHole = static_cast<uint32_t>(vfs::FallocateMode::PunchHole);
-  constexpr uint32_t kKnown = kKeepSize | kPunchHole | static_cast<uint32_t>(vfs::FallocateMode::CollapseRange) |
-                              static_cast<uint32_t>(vfs::FallocateMode::ZeroRange) | static_cast<uint32_t>(vfs::FallocateMode::InsertRange);
+  constexpr auto kZeroRange = static_cast<uint32_t>(vfs::FallocateMode::ZeroRange);
+  constexpr auto kCollapse = static_cast<uint32_t>(vfs::FallocateMode::CollapseRange), kInsert = static_cast<uint32_t>(vfs::FallocateMode::InsertRange);
+  constexpr uint32_t kKnown = kKeepSize | kPunchHole | kZeroRange | kCollapse | kInsert;
   const RefPtr<OpenFile> file = TRY(task.fds().usable(fd));
   if (offset < 0 || length <= 0) return error(EINVAL);
   if (mode & ~kKnown) return error(EOPNOTSUPP);
-  if ((mode & kPunchHole) && !(mode & kKeepSize)) return error(EOPNOTSUPP);
+  if ((mode & kPunchHole) && (!(mode & kKeepSize) || (mode & kZeroRange))) return error(EOPNOTSUPP);
+  if ((mode & (kCollapse | kInsert)) && mode != kCollapse && mode != kInsert) return error(EOPNOTSUPP);
   if (!file->is_writable()) return error(EBADF);
   vfs::Inode& inode = file->inode();
   if (inode.type() == vfs::FileType::Fifo) return error(ESPIPE);
@@ -195,7 +197,7 @@ Result<void> sys_fallocate(Task& task, Fd fd, uint32_t mode, int64_t offset, int
   if (!inode.is_regular()) return error(ENODEV);
   int64_t end;
   if (__builtin_add_overflow(offset, length, &end)) return error(EFBIG);
-  if (!(mode & kKeepSize) && static_cast<uint64_t>(end) > inode.size_bytes() && static_cast<uint64_t>(end) > task.process().limits.soft(Resource::FileSize)) {
+  if (!(mode & (kKeepSize | kInsert)) && static_cast<uint64_t>(end) > inode.size_bytes() && static_cast<uint64_t>(end) > task.process().limits.soft(Resource::FileSize)) {
     (void)send_signal(task, SignalInfo::from_user(signals::kFileSizeLimit, 0, task.process().pid(), task.credentials().uid));
     return error(EFBIG);
   }
