@@ -2,7 +2,6 @@
 
 #include <cpuid.h>
 #include <malloc.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -10,7 +9,6 @@
 
 #include "engine/patcher/file_site.h"
 #include "engine/patcher/identity_answers.h"
-#include "engine/patcher/write_order.h"
 
 namespace umk::monitor {
 
@@ -20,26 +18,17 @@ constexpr uint64_t kBlockBytes = 64 * 1024;
 /// The first slot of every companion extent holds the gate's address.
 constexpr uint64_t kLiteralBytes = 64;
 constexpr uint8_t kTrapByte = 0xcc;
-/// Longer than any instruction stays in a processor after it was fetched.
-constexpr useconds_t kSettleMicroseconds = 1000;
 /// Larger texts are patched site by site.
 constexpr uint64_t kLookThroughBytes = uint64_t{8} << 20;
 /// Room that is left for sites that trap later.
 constexpr uint64_t kSpareBytes = 64 * 1024;
-/// Windows that are written together: more would settle at the same price, but those that are ready are wanted.
-constexpr size_t kWrittenTogether = 64;
-
-/// The parts of `whole` that no range of `used` covers, in order.
-std::vector<patcher::AddressRange> free_parts(patcher::AddressRange whole, std::vector<patcher::AddressRange> used) {
-  std::sort(used.begin(), used.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
-  std::vector<patcher::AddressRange> parts;
-  uint64_t at = whole.begin;
-  for (const patcher::AddressRange& range : used) {
-    if (range.begin != at) parts.push_back({at, range.begin});
-    at = range.end;
-  }
-  if (at != whole.end) parts.push_back({at, whole.end});
-  return parts;
+/// Takes `used`, which lies in one of the ranges, out of `room`.
+void take_out(std::vector<patcher::AddressRange>& room, patcher::AddressRange used) {
+  const auto whole = std::find_if(room.begin(), room.end(), [&](const auto& range) { return range.contains(used); });
+  const patcher::AddressRange before = {whole->begin, used.begin}, after = {used.end, whole->end};
+  auto at = room.erase(whole);
+  if (after.size() != 0) at = room.insert(at, after);
+  if (before.size() != 0) room.insert(at, before);
 }
 
 std::array<uint32_t, 4> ask_processor(uint32_t leaf, uint32_t subleaf) {
@@ -106,14 +95,15 @@ void PatchWorker::serve(const engine::PatchJob& job) {
   if (!site) return image_.patch.finish(0, false);
   const OpenText text{job, *file, texts_[job.text_id], *site - (job.site_file_offset - job.text_file_offset)};
 
+  if (text.state.trampolines.empty()) text.state.room = {{text.companion() + kLiteralBytes, text.companion() + job.trampoline_bytes}};
+
   // A site may have trapped once more before its window was written.
   bool has_its_site =
       std::any_of(text.state.windows.begin(), text.state.windows.end(), [&](const auto& window) { return window.end == *site; });
   uint64_t patched = 0;
   if (!has_its_site) {
     if (const auto planned = plan(text, *site, job.trapped_rax, {})) {
-      prepare(text, *planned);
-      write(text, std::span(&*planned, 1));
+      apply(text, *planned);
       has_its_site = true;
       ++patched;
     }
@@ -125,21 +115,23 @@ void PatchWorker::serve(const engine::PatchJob& job) {
     blocks_.clear();
     malloc_trim(0);
   }
+  writer_.finish();
   image_.patch.finish(patched, has_its_site);
 }
 
 std::optional<patcher::PatchPlan> PatchWorker::plan(const OpenText& text, uint64_t site, std::optional<uint64_t> trapped_rax,
                                                     std::span<const patcher::IdentityAnswer> answers) {
-  const uint64_t companion = text.companion();
-  const auto room = free_parts({companion + kLiteralBytes, companion + text.job.trampoline_bytes}, text.state.trampolines);
-  auto planned = patcher::plan_patch_in_file(
-      text.file,
-      {.site = site, .trapped_rax = trapped_rax, .literal = companion, .room = room, .taken = text.state.windows, .answers = answers});
+  auto planned = patcher::plan_patch_in_file(text.file, {.site = site,
+                                                         .trapped_rax = trapped_rax,
+                                                         .literal = text.companion(),
+                                                         .room = text.state.room,
+                                                         .taken = text.state.windows,
+                                                         .answers = answers});
   if (auto* plan = std::get_if<patcher::PatchPlan>(&planned)) return std::move(*plan);
   return std::nullopt;
 }
 
-void PatchWorker::prepare(const OpenText& text, const patcher::PatchPlan& plan) {
+void PatchWorker::apply(const OpenText& text, const patcher::PatchPlan& plan) {
   const engine::PatchJob& job = text.job;
   const uint64_t companion = text.companion();
   std::memcpy(job.trampolines, &job.gate_address, sizeof job.gate_address);
@@ -156,6 +148,7 @@ void PatchWorker::prepare(const OpenText& text, const patcher::PatchPlan& plan) 
   }
   std::memcpy(job.trampolines + trampoline_offset, plan.trampoline.data(), plan.trampoline.size());
   text.state.trampolines.push_back(plan.trampoline_range());
+  take_out(text.state.room, plan.trampoline_range());
   text.state.windows.push_back(plan.window_range());
   std::atomic_thread_fence(std::memory_order_seq_cst);
 
@@ -167,40 +160,39 @@ void PatchWorker::prepare(const OpenText& text, const patcher::PatchPlan& plan) 
                                      plan.place.branch_target == 0 ? 0 : from_text(plan.place.branch_target),
                                      plan.place.identity_tail};
   image_.patch.announce(&outcome);
+  writer_.begin(reinterpret_cast<uint8_t*>(job.text), text.address, plan);
 }
 
 uint64_t PatchWorker::look_through(const OpenText& text) {
   if (text.job.text_bytes > kLookThroughBytes) return 0;
   if (!answers_) answers_ = patcher::lasting_answers(ask_processor);
-  std::vector<patcher::PatchPlan> plans;
   uint64_t used = 0, patched = 0;
-  const auto write_all = [&] {
-    write(text, plans);
-    patched += plans.size();
-    plans.clear();
-  };
-  const auto take = [&](patcher::PatchPlan plan) {
+  const auto take = [&](const patcher::PatchPlan& plan) {
     used += plan.trampoline.size();
-    prepare(text, plan);
-    plans.push_back(std::move(plan));
-    if (plans.size() == kWrittenTogether) write_all();
+    ++patched;
+    apply(text, plan);
   };
   const auto has_room = [&] { return used + kSpareBytes < text.job.trampoline_bytes; };
 
   // The copy is the file's bytes but for what was patched already, and a patch leaves the instruction itself.
   const auto* bytes = reinterpret_cast<const uint8_t*>(text.job.text);
   std::vector<uint64_t> proved, unproved;
-  for (uint64_t i = 0; i + 1 < text.job.text_bytes && has_room(); ++i) {
-    if (bytes[i] != 0x0f || (bytes[i + 1] != 0x05 && bytes[i + 1] != 0xa2)) continue;
+  const auto next_candidate = [&](uint64_t from) {
+    const void* found = from < text.job.text_bytes ? std::memchr(bytes + from, 0x0f, text.job.text_bytes - from) : nullptr;
+    return found ? static_cast<uint64_t>(static_cast<const uint8_t*>(found) - bytes) : text.job.text_bytes;
+  };
+  for (uint64_t i = next_candidate(0); i + 1 < text.job.text_bytes && has_room(); i = next_candidate(i + 1)) {
+    if (bytes[i + 1] != 0x05 && bytes[i + 1] != 0xa2) continue;
+    writer_.advance();
     const uint64_t site = text.address + i;
     if (std::any_of(text.state.windows.begin(), text.state.windows.end(), [&](const auto& window) { return window.end == site; })) continue;
     if (bytes[i + 1] == 0x05) {
-      if (auto planned = plan(text, site, std::nullopt, {}); planned && is_call(*planned)) take(std::move(*planned));
+      if (auto planned = plan(text, site, std::nullopt, {}); planned && is_call(*planned)) take(*planned);
     } else if (!answers_->empty()) {
       auto planned = plan(text, site, std::nullopt, *answers_);
       if (planned && is_question(*planned, *answers_)) {
         proved.push_back(site);
-        take(std::move(*planned));
+        take(*planned);
       } else if (planned && !planned->rax) {
         unproved.push_back(site);
       }
@@ -212,45 +204,9 @@ uint64_t PatchWorker::look_through(const OpenText& text) {
     const bool is_near =
         std::any_of(proved.begin(), proved.end(), [&](uint64_t other) { return site - other < kNear || other - site < kNear; });
     if (!is_near || !has_room()) continue;
-    if (auto planned = plan(text, site, std::nullopt, *answers_)) take(std::move(*planned));
+    if (auto planned = plan(text, site, std::nullopt, *answers_)) take(*planned);
   }
-  write_all();
   return patched;
-}
-
-// Step by step, all windows together, so that they settle together.
-void PatchWorker::write(const OpenText& text, std::span<const patcher::PatchPlan> plans) {
-  struct Steps {
-    std::vector<patcher::WriteStep> steps;
-    size_t next = 0;
-  };
-  std::vector<Steps> all;
-  for (const patcher::PatchPlan& plan : plans) all.push_back({patcher::write_order(plan)});
-
-  for (bool goes_on = true; goes_on;) {
-    goes_on = false;
-    for (Steps& window : all) {
-      while (window.next < window.steps.size()) {
-        const patcher::WriteStep& step = window.steps[window.next++];
-        auto* target = reinterpret_cast<uint8_t*>(text.job.text) + (step.address - text.address);
-        if (step.one_store) {
-          auto* word = reinterpret_cast<uint64_t*>(reinterpret_cast<uintptr_t>(target) & ~uintptr_t{7});
-          uint64_t value = *word;
-          std::memcpy(reinterpret_cast<uint8_t*>(&value) + (target - reinterpret_cast<uint8_t*>(word)), step.bytes.data(),
-                      step.bytes.size());
-          std::atomic_ref<uint64_t>(*word).store(value, std::memory_order_release);
-        } else {
-          for (size_t i = 0; i < step.bytes.size(); ++i)
-            std::atomic_ref<uint8_t>(target[i]).store(step.bytes[i], std::memory_order_release);
-        }
-        if (step.settle) {
-          goes_on = true;
-          break;
-        }
-      }
-    }
-    if (goes_on) usleep(kSettleMicroseconds);
-  }
 }
 
 }  // namespace umk::monitor

@@ -15,6 +15,7 @@
 #include "engine/patcher/elf_file.h"
 #include "engine/patcher/identity_tail.h"
 #include "engine/patcher/patch_plan.h"
+#include "monitor/machine/window_writer.h"
 
 namespace umk::monitor {
 
@@ -30,6 +31,8 @@ class PatchWorker {
   struct TextState {
     std::vector<patcher::AddressRange> windows;
     std::vector<patcher::AddressRange> trampolines;
+    /// What the trampolines leave of the companion extent, in order; the first job of the text fills it in.
+    std::vector<patcher::AddressRange> room;
     bool is_looked_through = false;
   };
   struct OpenText;
@@ -37,15 +40,15 @@ class PatchWorker {
   void serve(const engine::PatchJob& job);
   std::optional<patcher::PatchPlan> plan(const OpenText& text, uint64_t site, std::optional<uint64_t> trapped_rax,
                                          std::span<const patcher::IdentityAnswer> answers);
-  /// Writes the trampoline, and lets the kernel know of the window, which is not written yet.
-  void prepare(const OpenText& text, const patcher::PatchPlan& plan);
+  /// Writes the trampoline, lets the kernel know of the window, and begins to write that.
+  void apply(const OpenText& text, const patcher::PatchPlan& plan);
   /// Patches what the text holds beside the site that trapped; returns how many sites.
   uint64_t look_through(const OpenText& text);
   bool read_file(uint64_t text_id, uint64_t offset, std::span<uint8_t> bytes);
-  void write(const OpenText& text, std::span<const patcher::PatchPlan> plans);
 
   const engine::ImageHeader& image_;
   std::map<uint64_t, TextState> texts_;
+  WindowWriter writer_;
   std::optional<std::vector<patcher::IdentityAnswer>> answers_;
   // Blocks of the file of the last job: unwind tables are read many times.
   uint64_t cached_text_id_ = 0;
