@@ -1,0 +1,108 @@
+"""ext4 as programs see it: what moves within files, who may fill the disk, growing while mounted, the device beside the filesystem."""
+
+import os
+import re
+import subprocess
+
+import disks
+import harness
+
+MIB = 1 << 20
+
+
+def make_disk(folder, size, *arguments):
+    image = os.path.join(folder, "disk")
+    with open(image, "wb") as file:
+        file.truncate(size)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", *arguments, image], check=True)
+    return image
+
+
+def guest(folder, image, shell, *words, limit=120):
+    mount = os.path.join(folder, "mount")
+    os.makedirs(mount, exist_ok=True)
+    script = f"mount -t ext4 /dev/ubda {mount}; cd {mount}; {shell}\ncd /; umount {mount}"
+    return harness.run_guest(["/bin/sh", "-ec", script, "sh", *words], limit=limit, switches=[f"ubd0={image}"], root="/")
+
+
+def fsck(image):
+    checked = subprocess.run(["e2fsck", "-fn", image], capture_output=True, text=True, check=False)
+    return [] if checked.returncode == 0 else ["e2fsck: " + checked.stdout[-600:]]
+
+
+def check_shift(folder):
+    """A collapsed and an inserted range show in mappings, which were written to before."""
+    script = """
+import ctypes, mmap, os
+libc = ctypes.CDLL(None, use_errno=True)
+def fallocate(mode, offset, length):
+    if libc.fallocate(f, mode, ctypes.c_long(offset), ctypes.c_long(length)) != 0:
+        print(os.strerror(ctypes.get_errno()))
+f = os.open("file", os.O_RDWR | os.O_CREAT)
+os.write(f, b"".join(bytes([65 + i]) * 4096 for i in range(16)))
+m = mmap.mmap(f, 16 * 4096)
+m[4 * 4096] = 97
+fallocate(8, 2 * 4096, 2 * 4096)
+print("".join(chr(m[i * 4096]) for i in range(14)), os.fstat(f).st_size // 4096)
+m[2 * 4096 + 1] = 98
+fallocate(0x20, 4096, 4096)
+print(repr(bytes(m[i * 4096] for i in range(15))), bytes(m[3 * 4096:3 * 4096 + 3]), os.fstat(f).st_size // 4096)
+m[4096] = 99
+os.fsync(f)
+fallocate(8, 0, 15 * 4096)
+fallocate(9, 0, 4096)
+fallocate(8, 100, 4096)
+print(os.pread(f, 1, 4096))
+"""
+    image = make_disk(folder, 64 * MIB)
+    wanted = "ABaFGHIJKLMNOP 14\nb'A\\x00BaFGHIJKLMNOP' b'abE' 15\nInvalid argument\nOperation not supported\nInvalid argument\nb'c'\n"
+    return disks.problems_of(guest(folder, image, "python3 -c \"$1\"", script), wanted) + fsck(image)
+
+
+def check_reserve(folder):
+    """The reserved blocks are for the superuser and those that the superblock or the options name."""
+    script = """
+import os
+def fill(name, uid, gid):
+    if os.fork() == 0:
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
+        f = os.open(name, os.O_WRONLY | os.O_CREAT)
+        done = 0
+        try:
+            while True:
+                done += os.write(f, b"x" * 65536)
+        except OSError as problem:
+            print(problem.strerror, end=" ")
+        try:
+            os.posix_fallocate(f, 1 << 23, 1 << 16)
+        except OSError as problem:
+            print(problem.strerror, end=" ")
+        print(done > 0, flush=True)
+        os._exit(0)
+    os.wait()
+    s = os.statvfs(".")
+    print(s.f_bavail < 100, s.f_bfree > 3500, flush=True)
+os.chmod(".", 0o777)
+fill("a", 1000, 1000)
+fill("b", 1000, 1000)
+fill("c", 1000, 77)
+os.unlink("c")
+fill("d", 55, 1000)
+os.unlink("d")
+fill("e", 0, 0)
+os.sync()
+"""
+    image = make_disk(folder, 64 * MIB, "-m", "8", "-b", "1024")
+    full = "No space left on device No space left on device "
+    wanted = full + "True\nTrue True\n" + full + "False\nTrue True\n" + (full + "True\nTrue False\n") * 3
+    remount = "mount -o remount,resuid=55,resgid=77 .; grep -o 'resuid=.*,resgid=[0-9]*' /proc/mounts >&2"
+    return disks.problems_of(guest(folder, image, f"{remount}; python3 -c \"$1\"", script), wanted) + fsck(image)
+
+
+CHECKS = (check_shift, check_reserve)
+
+
+def run_all(report, wanted):
+    harness.run_checks(report, wanted, "storage/ext4", CHECKS)
