@@ -61,11 +61,15 @@ void BlockDevice::submit(Request& request) {
   }
   const int refusal = refusal_of(request);
   if (refusal != 0 || (request.bytes == 0 && request.operation != Operation::Flush)) return finish(request, refusal);
+  BlockDevice& disk = disk_ ? *disk_ : *this;
+  if (request.operation == Operation::Flush) {
+    request.changes_before_ = disk.changes_.load(std::memory_order_acquire);
+    if (disk.durable_changes_.load(std::memory_order_acquire) >= request.changes_before_) return finish(request, 0);
+  }
 
   const uint64_t now_ns = host::now_ns(host::Clock::Monotonic);
   request.started_ns_ = now_ns;
   account_start(now_ns);
-  BlockDevice& disk = disk_ ? *disk_ : *this;
   if (disk_) disk.account_start(now_ns);
   disk.start(request, first_byte_ + request.offset);
 }
@@ -77,6 +81,15 @@ void BlockDevice::finish(Request& request, int error_code) {
     BlockDevice& target = *request.target_;
     target.account_end(request, now_ns);
     if (target.disk_) target.disk_->account_end(request, now_ns);
+    BlockDevice& disk = target.disk_ ? *target.disk_ : target;
+    if (request.operation != Operation::Flush) {
+      // A failed write may have been made in part.
+      if (request.operation != Operation::Read) disk.changes_.fetch_add(1, std::memory_order_acq_rel);
+    } else if (error_code == 0) {
+      for (uint64_t durable = disk.durable_changes_.load(std::memory_order_relaxed);
+           durable < request.changes_before_ && !disk.durable_changes_.compare_exchange_weak(durable, request.changes_before_, std::memory_order_release);) {
+      }
+    }
   }
   request.on_done();
 }

@@ -208,6 +208,8 @@ class BlockDevice : public RefCounted {
   std::atomic<bool> read_only_;
   std::atomic<bool> removed_{false};
   Statistics statistics_;
+  // Of a disk: how often its contents changed, and how much of that is durable. The first flush finds what others wrote before.
+  std::atomic<uint64_t> changes_{1}, durable_changes_{0};
 
   mutable Mutex mutex_{LockRank::Block};
   const void* holder_ GUARDED_BY(mutex_) = nullptr;

@@ -72,6 +72,22 @@ TEST(BlockDevice, FailsWhenItIsGone) {
   disk->remove_listener(watcher);
 }
 
+TEST(BlockDevice, FlushesOnlyWhatWasWritten) {
+  const RefPtr<MemoryDevice> disk = MemoryDevice::make(64 * 1024);
+  const std::vector<std::byte> sector(kSectorBytes);
+  ASSERT_TRUE(disk->flush().ok());
+  const uint64_t before = disk->requests_seen();
+  ASSERT_TRUE(disk->flush().ok());
+  EXPECT_EQ(disk->requests_seen(), before);
+  ASSERT_TRUE(disk->write(0, sector).ok());
+  disk->fail_at(0, EIO);
+  EXPECT_EQ(disk->flush().code(), EIO);
+  disk->stop_failing();
+  const uint64_t after_failure = disk->requests_seen();
+  ASSERT_TRUE(disk->flush().ok());
+  EXPECT_GT(disk->requests_seen(), after_failure) << "a failed flush has made nothing durable";
+}
+
 TEST(BlockDevice, ClaimsExcludeEachOther) {
   RefPtr<MemoryDevice> disk = MemoryDevice::make(kMiB);
   int me = 0, other = 0;

@@ -28,7 +28,7 @@ class BlockDevice;
 enum class Operation : uint8_t {
   Read,
   Write,
-  Flush,        // what was written is durable when it is done
+  Flush,        // what was written is durable when it is done; nothing to do where nothing was written since the last one
   Discard,      // the contents do not matter any more; may read as anything, EOPNOTSUPP where the device cannot
   WriteZeroes,  // reads as zeroes afterwards; every device can
 };
@@ -72,6 +72,7 @@ class Request {
   // Where it was submitted, as partitions hand a request on to their disk, and when.
   BlockDevice* target_ = nullptr;
   uint64_t started_ns_ = 0;
+  uint64_t changes_before_ = 0;  // of a flush: what it makes durable
 };
 
 /// Counts requests that are under way and remembers the first failure.
