@@ -26,10 +26,11 @@ Result<RefPtr<Buffer>> BlockCache::get(uint64_t block) {
   return fresh;
 }
 
-Result<RefPtr<Buffer>> BlockCache::read(uint64_t block, BufferKind kind, uint32_t context) {
+Result<RefPtr<Buffer>> BlockCache::read(uint64_t block, BufferKind kind, uint32_t context, Around around) {
   RefPtr<Buffer> buffer = TRY(get(block));
   const auto is_good = [&] { return kind == BufferKind::Plain || buffer->checked_as_.load(std::memory_order_relaxed) == kind; };
   if (buffer->is_loaded_.load(std::memory_order_acquire) && is_good()) return buffer;
+  if (!buffer->is_loaded_.load(std::memory_order_relaxed)) read_around(block, around.count != 0 ? around : checker_.around(kind, context));
   MutexLock lock(buffer->load_mutex_);
   if (!buffer->is_loaded_.load(std::memory_order_relaxed)) {
     TRY(device_.read(block * block_size_, buffer->bytes()));
@@ -40,17 +41,55 @@ Result<RefPtr<Buffer>> BlockCache::read(uint64_t block, BufferKind kind, uint32_
     return buffer;
   } else {
     // Somebody looked at the block before he knew what it is, or two places of a damaged filesystem name one block.
-    TRY(checker_.check(*buffer, kind, context, false));
+    const bool is_unchecked = buffer->is_loaded_unchecked_.load(std::memory_order_relaxed);
+    TRY(checker_.check(*buffer, kind, context, is_unchecked));
+    if (is_unchecked) {
+      buffer->kind = kind;
+      buffer->context = context;
+    }
   }
+  buffer->is_loaded_unchecked_.store(false, std::memory_order_relaxed);
   buffer->checked_as_.store(kind, std::memory_order_relaxed);
   buffer->is_loaded_.store(true, std::memory_order_release);
   return buffer;
+}
+
+// As far as that works. The buffers are held while the device is read, so none of them can be changed, written and dropped behind our back; one that
+// somebody else has read or made meanwhile is left alone.
+void BlockCache::read_around(uint64_t block, Around around) {
+  if (block < around.first || block - around.first >= around.count || around.first >= block_count_ || around.count > block_count_ - around.first) return;
+  const uint64_t first = std::max(around.first, round_down(block, kMostAround));
+  const uint32_t count = static_cast<uint32_t>(std::min<uint64_t>(around.first + around.count, first + kMostAround) - first);
+  RefPtr<Buffer> absent[kMostAround];
+  uint32_t begin = count, end = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    Result<RefPtr<Buffer>> buffer = get(first + i);
+    if (!buffer.ok()) return;
+    if (buffer.value()->is_loaded_.load(std::memory_order_acquire)) continue;
+    absent[i] = buffer.take();
+    begin = std::min(begin, i);
+    end = i + 1;
+  }
+  if (end <= begin + 1) return;
+  const size_t bytes = size_t{end - begin} * block_size_;
+  std::unique_ptr<std::byte[]> memory(new (std::nothrow) std::byte[bytes]);
+  if (!memory || !device_.read((first + begin) * block_size_, Bytes(memory.get(), bytes)).ok()) return;
+  for (uint32_t i = begin; i < end; ++i) {
+    if (!absent[i]) continue;
+    Buffer& buffer = *absent[i];
+    MutexLock lock(buffer.load_mutex_);
+    if (buffer.is_loaded_.load(std::memory_order_relaxed)) continue;
+    copy_bytes(buffer.bytes(), ConstBytes(memory.get() + size_t{i - begin} * block_size_, block_size_));
+    buffer.is_loaded_unchecked_.store(true, std::memory_order_relaxed);
+    buffer.is_loaded_.store(true, std::memory_order_release);
+  }
 }
 
 Result<RefPtr<Buffer>> BlockCache::make(uint64_t block, BufferKind kind, uint32_t context) {
   RefPtr<Buffer> buffer = TRY(get(block));
   MutexLock lock(buffer->load_mutex_);
   fill_zero(buffer->bytes());
+  buffer->is_loaded_unchecked_.store(false, std::memory_order_relaxed);
   buffer->kind = kind;
   buffer->context = context;
   buffer->checked_as_.store(kind, std::memory_order_relaxed);

@@ -1,7 +1,8 @@
 // BlockCache: the metadata blocks of a mounted filesystem, by number.
 //
 // A Buffer is read when it is first asked for, checked once by who knows what it should be, and then stays as long as somebody uses it, it is dirty, or
-// there is room. What is dirty belongs to the journal (journal.h), which holds a reference until it is written to its place.
+// there is room. Blocks that will be wanted with another are read with it (Around) and checked when they are asked for. What is dirty belongs to the
+// journal (journal.h), which holds a reference until it is written to its place.
 //
 // Who changes a buffer holds a handle of the journal and the lock of what the block belongs to (a directory's inode, a file's block map, the allocator).
 // Checksums are not kept up to date meanwhile: the journal has every buffer sealed when it commits.
@@ -52,7 +53,14 @@ class Buffer final : public RefCounted,
   const uint32_t size_;
   Mutex load_mutex_{LockRank::DiskFilesystem};
   std::atomic<bool> is_loaded_{false};
+  std::atomic<bool> is_loaded_unchecked_{false};  // as it came from the medium
   std::atomic<BufferKind> checked_as_{BufferKind::Plain};
+};
+
+/// Blocks in a row that will be wanted with another; none.
+struct Around {
+  uint64_t first = 0;
+  uint32_t count = 0;
 };
 
 class BlockCache {
@@ -61,6 +69,8 @@ class BlockCache {
   class Checker {
    public:
     virtual Result<void> check(Buffer& buffer, BufferKind kind, uint32_t context, bool is_fresh) = 0;
+    /// What may be read with a block that is not here: metadata of one owner, so that none of it becomes something else meanwhile. No lock is held.
+    virtual Around around(BufferKind kind, uint32_t context) = 0;
 
    protected:
     ~Checker() = default;
@@ -75,8 +85,10 @@ class BlockCache {
   uint32_t block_size() const { return block_size_; }
   block::BlockDevice& device() const { return device_; }
 
-  /// The block, which is a `kind`; read and checked when it is not here. EIO, ENOMEM, EUCLEAN.
-  Result<RefPtr<Buffer>> read(uint64_t block, BufferKind kind, uint32_t context = 0);
+  /// The block, which is a `kind`; read and checked when it is not here, and then with some of what is `around` it or what the checker names.
+  /// EIO, ENOMEM, EUCLEAN.
+  Result<RefPtr<Buffer>> read(uint64_t block, BufferKind kind, uint32_t context = 0, Around around = {});
+  static constexpr uint32_t kMostAround = 32;
   /// A block that was just allocated: zeroes.
   Result<RefPtr<Buffer>> make(uint64_t block, BufferKind kind, uint32_t context = 0);
   /// The block if it is here.
@@ -96,6 +108,7 @@ class BlockCache {
   };
 
   Result<RefPtr<Buffer>> get(uint64_t block);
+  void read_around(uint64_t block, Around around);
   void shrink_locked() REQUIRES(mutex_);
 
   block::BlockDevice& device_;

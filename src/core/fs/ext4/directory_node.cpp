@@ -6,10 +6,10 @@ Result<RefPtr<Buffer>> DirectoryNode::read_block(uint32_t logical, BufferKind ki
   Mapping mapping;
   {
     MutexLock lock(map_mutex_);
-    mapping = TRY(map_locked(logical, 1));
+    mapping = TRY(map_locked(logical, BlockCache::kMostAround));
   }
-  if (mapping.is_hole() || !volume().may_be_file_blocks(mapping.physical, 1)) return volume().damaged("directory with a hole", inode_number(), logical);
-  Result<RefPtr<Buffer>> buffer = volume().cache().read(mapping.physical, kind, checksum_seed());
+  if (mapping.is_hole() || !volume().may_be_file_blocks(mapping.physical, mapping.count)) return volume().damaged("directory with a hole", inode_number(), logical);
+  Result<RefPtr<Buffer>> buffer = volume().cache().read(mapping.physical, kind, checksum_seed(), {mapping.physical, mapping.count});
   if (!buffer.ok() && buffer.code() == EUCLEAN) return volume().damaged("directory block", inode_number(), mapping.physical);
   return buffer;
 }

@@ -130,12 +130,13 @@ bool Node::differs_from_record() {
   return differs(from.access_time(), access_time_) || differs(from.modify_time(), modify_time_) || differs(from.change_time(), change_time_);
 }
 
-Result<void> Node::store_record_locked(Journal::Handle& handle) {
+Result<void> Node::store_record_locked(Journal::Handle& handle, What changed) {
   const Volume::InodePlace place = TRY(volume().inode_place(inode_number()));
   handle.modify(*place.buffer, BufferKind::InodeTable);
   record().seal(volume().geometry(), inode_number());
   copy_bytes(place.buffer->bytes().subspan(place.offset, record_.size()), ConstBytes(record_.data(), record_.size()));
   last_transaction.store(handle.transaction(), std::memory_order_release);
+  if (changed == What::All) last_data_transaction.store(handle.transaction(), std::memory_order_release);
   return {};
 }
 
@@ -154,7 +155,9 @@ Result<void> Node::store_last_changes() {
   if (links() == 0 && !is_orphan && !is_linkable_) return {};
   if (!differs_from_record() || volume().is_read_only()) return {};
   Journal::Handle handle = TRY(volume().begin(2));
-  return store(handle);
+  MutexLock lock(map_mutex_);
+  stamp_record();
+  return store_record_locked(handle, What::Times);
 }
 
 void Node::add_sectors_locked(int64_t blocks) {
@@ -230,10 +233,11 @@ Result<RefPtr<vfs::OpenFile>> Node::open(const vfs::Caller&, uint32_t flags_want
   return RefPtr<vfs::OpenFile>(std::move(file));
 }
 
-Result<void> Node::sync(bool) {
+// fdatasync(2) leaves out what is not needed to read the data back: times.
+Result<void> Node::sync(bool data_only) {
   sync_data();
-  TRY(store_if_changed());
-  return volume().sync_node(*this);
+  if (!data_only) TRY(store_if_changed());
+  return volume().sync_node((data_only ? last_data_transaction : last_transaction).load(std::memory_order_acquire));
 }
 
 Result<void> Node::set_visible_flags(const Credentials& who, uint32_t wanted) {

@@ -64,8 +64,9 @@ class Node : public vfs::Inode {
   /// With the inode's mutex held: everything.
   Result<void> store(Journal::Handle& handle) NO_THREAD_SAFETY_ANALYSIS;
   /// With the map mutex held: the record as it is, without newer times.
-  Result<void> store_record_locked(Journal::Handle& handle) REQUIRES(map_mutex_);
-  /// Stores what the VFS changed without telling. No mutex is held.
+  enum class What { All, Times };
+  Result<void> store_record_locked(Journal::Handle& handle, What changed = What::All) REQUIRES(map_mutex_);
+  /// Stores what the VFS changed without telling: times. No mutex is held.
   Result<void> store_if_changed();
   /// The same for a node that nobody else can reach.
   Result<void> store_last_changes() NO_THREAD_SAFETY_ANALYSIS;
@@ -125,8 +126,8 @@ class Node : public vfs::Inode {
   bool is_entered = false;  // in the volume's table
   bool is_orphan = false;        // under Volume::orphans_mutex_
   int32_t orphan_slot = -1;      // in the orphan file
-  /// The transaction that stored the inode last, for fsync.
-  std::atomic<uint32_t> last_transaction{0};
+  /// The transaction that stored the inode last, for fsync; and the last one that stored more than times, for fdatasync.
+  std::atomic<uint32_t> last_transaction{0}, last_data_transaction{0};
 
  protected:
   ExtentNode root_node() { return ExtentNode(record().block_map()); }

@@ -1,5 +1,7 @@
 #include "core/fs/ext4/volume.h"
 
+#include <algorithm>
+
 #include "core/base/log.h"
 #include "core/fs/ext4/directory_node.h"
 #include "core/fs/ext4/node.h"
@@ -124,7 +126,7 @@ Result<Volume::InodePlace> Volume::inode_place(uint32_t number) {
   if (number == 0 || number > geometry_.inode_count) return error(EUCLEAN);
   const uint32_t group = (number - 1) / geometry_.inodes_per_group, index = (number - 1) % geometry_.inodes_per_group;
   const uint64_t block = descriptor(group).inode_table() + index / geometry_.inodes_per_block();
-  return InodePlace{TRY(cache_.read(block, BufferKind::InodeTable)), index % geometry_.inodes_per_block() * geometry_.inode_size};
+  return InodePlace{TRY(cache_.read(block, BufferKind::InodeTable, group)), index % geometry_.inodes_per_block() * geometry_.inode_size};
 }
 
 // --- sync
@@ -159,13 +161,12 @@ void Volume::write_own() {
   if (store_all_nodes().ok()) (void)journal_.commit_all().ok();
 }
 
-Result<void> Volume::sync_node(Node& node) {
+Result<void> Volume::sync_node(uint32_t transaction) {
   if (!is_writing_ || is_read_only()) return {};
   if (!journal_.has_log()) {
     // Without a log a commit writes everything to its place and flushes.
     return journal_.has_changes() ? journal_.commit_all() : device_->flush();
   }
-  const uint32_t transaction = node.last_transaction.load(std::memory_order_acquire);
   if (transaction != 0 && !journal_.is_committed(transaction)) return journal_.commit(transaction);
   return options_.barriers ? device_->flush() : Result<void>{};
 }
@@ -247,6 +248,15 @@ Result<void> Volume::check(Buffer& buffer, BufferKind kind, uint32_t context, bo
   }
   if (is_good) return {};
   return error(EUCLEAN);
+}
+
+// Inodes of a directory lie together. Behind the last one of a group that was ever used the table may be anything.
+Around Volume::around(BufferKind kind, uint32_t context) {
+  if (kind != BufferKind::InodeTable) return {};
+  MutexLock lock(allocation_mutex_);
+  const GroupDescriptor d = descriptor(context);
+  const uint32_t unused = geometry_.has_group_checksums() ? std::min(d.unused_inodes(), geometry_.inodes_per_group) : 0;
+  return {d.inode_table(), (geometry_.inodes_per_group - unused + geometry_.inodes_per_block() - 1) / geometry_.inodes_per_block()};
 }
 
 void Volume::note_errors() {

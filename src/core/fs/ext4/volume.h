@@ -56,8 +56,8 @@ class Volume final : public vfs::Superblock, private BlockCache::Checker, privat
   void enter_node(Node& node);
   /// The node's last reference is gone; afterwards its number can be had again.
   void forget_node(Node& node);
-  /// What the node's changes have come to is durable: fsync.
-  Result<void> sync_node(Node& node);
+  /// What was written, and all changes up to this transaction (0: none), are durable afterwards: fsync.
+  Result<void> sync_node(uint32_t transaction);
   /// Makes what is left of a node that nobody uses any more: frees it when it has no links.
   void retire(Node& node);
 
@@ -119,6 +119,7 @@ class Volume final : public vfs::Superblock, private BlockCache::Checker, privat
 
   // BlockCache::Checker, Journal::Owner
   Result<void> check(Buffer& buffer, BufferKind kind, uint32_t context, bool is_fresh) override;
+  Around around(BufferKind kind, uint32_t context) override;
   void before_commit(Journal::Handle& handle) override;
   void on_begun(uint32_t seconds) override;
   void seal(Buffer& buffer) override;
