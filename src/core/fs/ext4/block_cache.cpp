@@ -1,5 +1,9 @@
 #include "core/fs/ext4/block_cache.h"
 
+#include <algorithm>
+
+#include "core/base/bits.h"
+
 namespace umk::ext4 {
 
 BlockCache::~BlockCache() { drop_all(); }
