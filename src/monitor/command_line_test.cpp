@@ -36,7 +36,7 @@ TEST(CommandLine, NothingBootsTheEmbeddedRoot) {
 
 TEST(CommandLine, TakesSwitchesInUmlsForm) {
   const Configuration c = accepted({"root=/dev/root", "rootfstype=hostfs", "rootflags=/srv/root", "rw", "init=/bin/sh", "mem=512M", "ncpus=2", "quiet",
-                                    "debug", "shield=off", "umid=box-1", "uml_dir=/tmp/uml", "con0=fd:3,fd:4", "con=null", "noreboot", "TERM=xterm",
+                                    "debug", "shield=off", "io_uring=off", "umid=box-1", "uml_dir=/tmp/uml", "con0=fd:3,fd:4", "con=null", "noreboot", "TERM=xterm",
                                     "single", "some.parameter=1", "--", "-x", "mem=3"});
   EXPECT_EQ(c.root, "/dev/root");
   EXPECT_EQ(c.root_type, "hostfs");
@@ -48,6 +48,7 @@ TEST(CommandLine, TakesSwitchesInUmlsForm) {
   EXPECT_TRUE(c.quiet);
   EXPECT_TRUE(c.debug);
   EXPECT_EQ(c.shield, Configuration::Shield::Off);
+  EXPECT_FALSE(c.may_use_io_uring);
   EXPECT_EQ(c.name, "box-1");
   EXPECT_EQ(c.name_directory, "/tmp/uml");
   EXPECT_EQ(c.console.input.descriptor, 3);
@@ -75,6 +76,7 @@ TEST(CommandLine, RefusesWithAMessageThatNamesTheSwitch) {
       {{"ncpus=0"}, {"ncpus=0", "1 to 256"}},
       {{"ncpus=two"}, {"ncpus=two"}},
       {{"shield=maybe"}, {"shield=maybe", "on, off"}},
+      {{"io_uring=on"}, {"io_uring=on", "auto"}},
       {{"dispatch=maybe"}, {"dispatch=maybe", "seccomp"}},
       {{"init=sh"}, {"init=sh", "absolute"}},
       {{"umid=a/b"}, {"umid=a/b"}},

@@ -44,7 +44,8 @@ struct Configuration {
   unsigned cpus = 0;          // 0: as many as the host has
   Shield shield = Shield::Auto;
   Dispatch dispatch = Dispatch::Auto;
-  bool quiet = false;         // only warnings on the console
+  bool may_use_io_uring = true;
+  bool quiet = false;         // only errors on the console
   bool debug = false;         // everything on the console
   bool exits_on_reboot = false;
   std::string name;           // umid=

@@ -50,6 +50,12 @@ Wrong set_dispatch(Configuration& c, std::string_view value) {
   return {};
 }
 
+Wrong set_io_uring(Configuration& c, std::string_view value) {
+  if (value != "auto" && value != "off") return wrong_value("io_uring", value, "off, or auto (used where the host has it)");
+  c.may_use_io_uring = value == "auto";
+  return {};
+}
+
 Wrong set_root(Configuration& c, std::string_view value) {
   c.root = value;
   return {};
@@ -203,6 +209,7 @@ std::string_view name_of(std::string_view text) { return text.substr(0, text.fin
 /// The switch that `name` was probably meant to be.
 std::optional<std::string> near_miss(std::string_view text) {
   const std::string_view name = name_of(text);
+    {"io_uring=", "auto|off", "whether disks use io_uring of the host", set_io_uring, true},
   const bool has_value = name.size() < text.size();
   std::optional<std::string> best;
   size_t best_distance = 3;

@@ -42,6 +42,7 @@ struct Parts {
         vdso(kernel.engine.vdso()),
         jobs(kernel),
         ttys(jobs),
+        disk_queue(request.may_use_io_uring ? ubd::HostQueue::Ring::Allowed : ubd::HostQueue::Ring::Forbidden),
         tmpfs(window, kernel.options.memory_bytes),
         rootfs(window, kernel.options.memory_bytes, "rootfs"),
         devpts(ttys),
@@ -60,6 +61,7 @@ struct Parts {
   device::DeviceRegistry devices;
   device::MemoryDevices memory_devices;
   block::BlockDevices block_devices;
+  ubd::HostQueue disk_queue;
   block_files::BlockFiles block_files{block_devices, devices, page_cache};
   loop::LoopDriver loops{block_devices};
   std::unique_ptr<TtyDevices> tty_devices;
@@ -102,7 +104,7 @@ Result<void> add_disks(Parts& parts, std::span<const ubd::DiskImage> images) {
   TRY(parts.block_files.attach());
   TRY(parts.loops.attach(parts.devices));
   for (const ubd::DiskImage& image : images) {
-    RefPtr<ubd::UbdDisk> disk = TRY(ubd::UbdDisk::create(image));
+    RefPtr<ubd::UbdDisk> disk = TRY(ubd::UbdDisk::create(image, &parts.disk_queue));
     const std::string_view mode = image.is_read_only ? " (read-only)" : "";
     if (image.backing_fd >= 0) log(LogLevel::Info, "{}: {} bytes, {} over {}{}", disk->name(), image.bytes, image.file, image.backing_file, mode);
     else log(LogLevel::Info, "{}: {} bytes, {}{}", disk->name(), image.bytes, image.file, mode);
@@ -233,6 +235,7 @@ StartOutcome start(Kernel& kernel, const StartRequest& request) {
 
   InitContext context;
   Result<RefPtr<vfs::FdTable>> fds = make_ref<vfs::FdTable>();
+  if (!request.disks.empty()) outcome.disk_queue = &parts->disk_queue;
   if (!fds.ok()) return fail("no memory", fds.code());
   if (Result<void> opened = open_standard_streams(*parts, request, *fds.value()); !opened.ok()) return fail("the console cannot be opened", opened.code());
   if (!request.working_directory.empty()) {
@@ -268,3 +271,5 @@ void signal_first_process(Kernel& kernel, int signal) {
 }
 
 }  // namespace umk::init
+void run_disk_queue(ubd::HostQueue& queue) { queue.run(); }
+

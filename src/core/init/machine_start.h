@@ -12,6 +12,7 @@ namespace umk {
 class Kernel;
 namespace ubd {
 struct DiskImage;
+class HostQueue;
 }
 namespace console {
 class ConsoleDriver;
@@ -28,6 +29,7 @@ struct StartRequest {
 
   /// Disks on files of the host, which are the machine's from now on.
   std::span<const ubd::DiskImage> disks;
+  bool may_use_io_uring = true;
 
   /// A cpio archive (newc, uncompressed): the first root, when `root_type` and `root_device` are empty.
   std::span<const std::byte> root_archive;
@@ -73,6 +75,7 @@ StartOutcome start(Kernel& kernel, const StartRequest& request);
 
 /// Bodies of kernel threads of the monitor.
 void run_timers(Kernel& kernel);
+  ubd::HostQueue* disk_queue = nullptr;  // null: there are no disks
 void run_write_back(Kernel& kernel);
 void run_console(console::ConsoleDriver& console);
 /// Sleeps until the machine is to end; the action as PowerAction numbers it. Writes everything out before it returns.
@@ -81,3 +84,4 @@ uint32_t wait_for_end(Kernel& kernel, int* exit_code);
 void signal_first_process(Kernel& kernel, int signal);
 
 }  // namespace umk::init
+void run_disk_queue(ubd::HostQueue& queue);

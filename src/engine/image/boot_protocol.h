@@ -12,6 +12,9 @@ namespace console {
 class ConsoleDriver;
 }
 namespace init {
+namespace ubd {
+class HostQueue;
+}
 struct StartRequest;
 struct StartOutcome;
 }  // namespace init
@@ -96,6 +99,7 @@ struct ImageHeader {
   void (*run_write_back)();
   void (*run_console)(console::ConsoleDriver* console);
   uint32_t (*wait_for_end)(int* exit_code);
+  void (*run_disk_queue)(ubd::HostQueue* queue);
   void (*signal_init)(int signal);
   Kernel* (*kernel)();
   /// The selector lines, whole pages: with the shield they have a key of their own.

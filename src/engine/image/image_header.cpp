@@ -168,6 +168,7 @@ extern const ImageHeader umk_image_header;
     .start_machine = [](const init::StartRequest* request, init::StartOutcome* outcome) { *outcome = init::start(*machine().kernel, *request); },
     .run_timers = [] { init::run_timers(*machine().kernel); },
     .run_write_back = [] { init::run_write_back(*machine().kernel); },
+    .run_disk_queue = [](ubd::HostQueue* queue) { init::run_disk_queue(*queue); },
     .run_console = [](console::ConsoleDriver* console) { init::run_console(*console); },
     .wait_for_end = [](int* exit_code) { return init::wait_for_end(*machine().kernel, exit_code); },
     .signal_init = [](int signal) { init::signal_first_process(*machine().kernel, signal); },

@@ -124,6 +124,7 @@ init::StartRequest Session::make_request(Texts& texts) {
     request.shows_kernel_log = true;
     request.shows_warnings_only = configuration_.quiet;
   }
+  request.may_use_io_uring = configuration_.may_use_io_uring;
   texts.environment_views = views_of(texts.environment);
   request.environment = texts.environment_views;
   request.shield_state = shield_state_;
@@ -182,6 +183,12 @@ void Session::connect(console::ConsoleBoard& board) {
 }
 
 void Session::serve() {
+  struct DiskThread {
+    const engine::ImageHeader& image;
+    ubd::HostQueue* queue;
+  };
+  static DiskThread disks{machine_->image(), started_.disk_queue};
+  if (disks.queue) machine_->start_kernel_thread("umk-disks", [](void*) { disks.image.run_disk_queue(disks.queue); }, nullptr);
   auto look = [this] {
     pump_->serve();
     if (has_ended_.load() || machine_->has_panicked()) loop_.stop();

@@ -78,13 +78,15 @@ Result<CowBitmap::Run> CowBitmap::run_at(uint64_t first, uint64_t count) {
   return run;
 }
 
-Result<void> CowBitmap::check_room(uint64_t first, uint64_t count) const {
-  if (count != 0 && !layout_.has_bit(first + count - 1)) return error(EIO);
+Result<void> CowBitmap::prepare(uint64_t first, uint64_t count) {
+  if (count == 0) return {};
+  if (!layout_.has_bit(first + count - 1)) return error(EIO);
+  MutexLock lock(mutex_);
+  for (uint64_t piece = first / kPieceSectors; piece <= (first + count - 1) / kPieceSectors; ++piece) TRY(piece_locked(static_cast<size_t>(piece)));
   return {};
 }
 
 Result<void> CowBitmap::mark(uint64_t first, uint64_t count) {
-  TRY(check_room(first, count));
   MutexLock lock(mutex_);
   for (uint64_t sector = first; sector < first + count; ++sector) {
     Piece& piece = *TRY(piece_locked(static_cast<size_t>(sector / kPieceSectors)));

@@ -25,10 +25,10 @@ class CowBitmap {
     bool is_here = false;
   };
   Result<Run> run_at(uint64_t first, uint64_t count);
-  /// Notes sectors whose data have been written. EIO for those that the format gives no bit.
+  /// Before data of sectors are written: EIO when one has no bit in the format; EIO and ENOMEM when the bits cannot be read.
+  Result<void> prepare(uint64_t first, uint64_t count);
+  /// Notes sectors whose data have been written, which cannot fail after prepare().
   Result<void> mark(uint64_t first, uint64_t count);
-  /// EIO when a sector of the range cannot be marked.
-  Result<void> check_room(uint64_t first, uint64_t count) const;
   /// Makes what was written to the file durable, the bits after the data.
   Result<void> flush();
 

@@ -15,85 +15,6 @@ namespace {
 constexpr int kPunchHole = 3;  // FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 constexpr uint32_t kMostComplaints = 10;
 
-/// Walks the memory of a request.
-class Memory {
- public:
-  explicit Memory(std::span<const block::Segment> segments) : segments_(segments) {}
-
-  /// The next pieces, of at most `limit` bytes together.
-  std::span<const host::IoVector> next(uint64_t limit) {
-    size_t count = 0, index = index_, skipped = skipped_;
-    while (count < kVectors && index < segments_.size() && limit != 0) {
-      const block::Segment& segment = segments_[index];
-      const size_t bytes = static_cast<size_t>(std::min<uint64_t>(segment.bytes - skipped, limit));
-      if (bytes != 0) vectors_[count++] = {segment.data + skipped, bytes};
-      limit -= bytes;
-      skipped = 0;
-      ++index;
-    }
-    return std::span(vectors_).first(count);
-  }
-  void advance(uint64_t bytes) {
-    while (bytes != 0) {
-      const uint64_t here = std::min<uint64_t>(bytes, segments_[index_].bytes - skipped_);
-      skipped_ += static_cast<size_t>(here);
-      bytes -= here;
-      if (skipped_ == segments_[index_].bytes) {
-        ++index_;
-        skipped_ = 0;
-      }
-    }
-  }
-  void zero(uint64_t bytes) {
-    while (bytes != 0) {
-      uint64_t done = 0;
-      for (const host::IoVector& piece : next(bytes)) {
-        memset(piece.data, 0, piece.bytes);
-        done += piece.bytes;
-      }
-      advance(done);
-      bytes -= done;
-    }
-  }
-
- private:
-  static constexpr size_t kVectors = 64;
-  std::span<const block::Segment> segments_;
-  size_t index_ = 0, skipped_ = 0;
-  host::IoVector vectors_[kVectors];
-};
-
-/// Reads into the next `bytes` of the memory. What lies beyond the end of the file is zero if it is not below `must_have`: then the file has become shorter, EIO.
-Result<void> read_file(int fd, uint64_t offset, uint64_t bytes, uint64_t must_have, Memory& memory) {
-  while (bytes != 0) {
-    const Result<size_t> got = host::pread_vector(fd, memory.next(bytes), offset);
-    if (!got.ok() && got.code() == EINTR) continue;
-    if (!got.ok()) return got.failure();
-    if (got.value() == 0) {
-      if (offset < must_have) return error(EIO);
-      memory.zero(bytes);
-      return {};
-    }
-    memory.advance(got.value());
-    offset += got.value();
-    bytes -= got.value();
-  }
-  return {};
-}
-
-Result<void> write_file(int fd, uint64_t offset, uint64_t bytes, Memory& memory) {
-  while (bytes != 0) {
-    const Result<size_t> put = host::pwrite_vector(fd, memory.next(bytes), offset);
-    if (!put.ok() && put.code() == EINTR) continue;
-    if (!put.ok()) return put.failure();
-    if (put.value() == 0) return error(EIO);
-    memory.advance(put.value());
-    offset += put.value();
-    bytes -= put.value();
-  }
-  return {};
-}
-
 /// As a hole where the host's filesystem has them, else by writing.
 Result<void> write_zeroes_to_file(int fd, uint64_t offset, uint64_t bytes) {
   const Result<void> punched = host::fallocate(fd, kPunchHole, offset, bytes);
@@ -146,11 +67,12 @@ std::optional<uint32_t> disk_number(std::string_view name) {
   return is_number ? value : value - 1;
 }
 
-UbdDisk::UbdDisk(String name, const block::Geometry& geometry, const DiskImage& image)
+UbdDisk::UbdDisk(String name, const block::Geometry& geometry, const DiskImage& image, HostQueue* queue)
     : BlockDevice(std::move(name), DeviceNumber{kMajor, image.number * block::BlockDevices::kMinorsOfDisk}, geometry),
       fd_(image.fd),
       backing_fd_(image.backing_fd),
       layout_(image.layout),
+      queue_(queue),
       content_bytes_(image.bytes) {}
 
 UbdDisk::~UbdDisk() {
@@ -159,7 +81,7 @@ UbdDisk::~UbdDisk() {
   if (backing_fd_ >= 0) host::close(backing_fd_);
 }
 
-Result<RefPtr<UbdDisk>> UbdDisk::create(const DiskImage& image) {
+Result<RefPtr<UbdDisk>> UbdDisk::create(const DiskImage& image, HostQueue* queue) {
   const auto make = [&]() -> Result<RefPtr<UbdDisk>> {
     const uint32_t sector = image.backing_fd >= 0 ? image.layout.sector_bytes : block::kSectorBytes;
     const block::Geometry geometry{.bytes = round_up(image.bytes, sector),
@@ -167,7 +89,7 @@ Result<RefPtr<UbdDisk>> UbdDisk::create(const DiskImage& image) {
                                    .physical_block_bytes = sector,
                                    .is_read_only = image.is_read_only,
                                    .discard_bytes = image.can_discard ? sector : 0};
-    return make_ref<UbdDisk>(TRY(disk_name(image.number)), geometry, image);
+    return make_ref<UbdDisk>(TRY(disk_name(image.number)), geometry, image, queue);
   };
   Result<RefPtr<UbdDisk>> made = make();
   if (!made.ok()) {
@@ -201,39 +123,51 @@ void UbdDisk::notice_growth() {
   set_size(bytes);
 }
 
-Result<void> UbdDisk::transfer(block::Request& request, uint64_t offset) {
-  Memory memory(request.segments);
-  const bool is_write = request.operation == block::Operation::Write;
-  if (!bitmap_) {
-    // What is past the contents is the rest of the last sector.
-    const uint64_t must_have = content_bytes_.load(std::memory_order_relaxed);
-    return is_write ? write_file(fd_, offset, request.bytes, memory) : read_file(fd_, offset, request.bytes, must_have, memory);
-  }
+Result<void> UbdDisk::locate(Transfer& transfer, uint64_t offset, uint64_t bytes) {
+  transfer.fd = fd_;
+  transfer.offset = offset;
+  transfer.bytes = bytes;
+  // What is past the contents is the rest of the last sector.
+  transfer.must_have = content_bytes_.load(std::memory_order_relaxed);
+  if (!bitmap_) return {};
   const uint64_t sector_bytes = layout_.sector_bytes;
-  if (is_write) {
-    TRY(bitmap_->check_room(offset / sector_bytes, request.bytes / sector_bytes));
-    TRY(write_file(fd_, layout_.data_offset + offset, request.bytes, memory));
-    return bitmap_->mark(offset / sector_bytes, request.bytes / sector_bytes);
-  }
-  for (uint64_t done = 0; done < request.bytes;) {
-    const CowBitmap::Run run = TRY(bitmap_->run_at((offset + done) / sector_bytes, (request.bytes - done) / sector_bytes));
-    const uint64_t bytes = run.sectors * sector_bytes;
-    if (run.is_here) {
-      TRY(read_file(fd_, layout_.data_offset + offset + done, bytes, 0, memory));
-    } else {
-      TRY(read_file(backing_fd_, offset + done, bytes, content_bytes_.load(std::memory_order_relaxed), memory));
+  if (!transfer.is_write) {
+    const CowBitmap::Run run = TRY(bitmap_->run_at(offset / sector_bytes, bytes / sector_bytes));
+    transfer.bytes = run.sectors * sector_bytes;
+    if (!run.is_here) {
+      transfer.fd = backing_fd_;
+      return {};
     }
-    done += bytes;
   }
+  transfer.offset += layout_.data_offset;
+  transfer.must_have = 0;
   return {};
+}
+
+Result<void> UbdDisk::transfer(block::Request& request, uint64_t offset) {
+  Transfer transfer(request);
+  if (transfer.is_write) TRY(prepare_write(offset, request.bytes));
+  for (uint64_t done = 0; done < request.bytes;) {
+    TRY(locate(transfer, offset + done, request.bytes - done));
+    done += transfer.bytes;
+    TRY(transfer.finish());
+  }
+  return transfer.is_write ? note_written(offset, request.bytes) : Result<void>();
+}
+
+Result<void> UbdDisk::prepare_write(uint64_t offset, uint64_t bytes) {
+  return bitmap_ ? bitmap_->prepare(offset / layout_.sector_bytes, bytes / layout_.sector_bytes) : Result<void>();
+}
+
+Result<void> UbdDisk::note_written(uint64_t offset, uint64_t bytes) {
+  return bitmap_ ? bitmap_->mark(offset / layout_.sector_bytes, bytes / layout_.sector_bytes) : Result<void>();
 }
 
 Result<void> UbdDisk::zero_range(uint64_t offset, uint64_t bytes) {
   if (!bitmap_) return write_zeroes_to_file(fd_, offset, bytes);
-  const uint64_t first = offset / layout_.sector_bytes, count = bytes / layout_.sector_bytes;
-  TRY(bitmap_->check_room(first, count));
+  TRY(prepare_write(offset, bytes));
   TRY(write_zeroes_to_file(fd_, layout_.data_offset + offset, bytes));
-  return bitmap_->mark(first, count);
+  return note_written(offset, bytes);
 }
 
 /// Gives the space of sectors in the copy-on-write file back. They stay marked and read as zeroes; those of the backing file stay as they are.
@@ -270,13 +204,83 @@ void UbdDisk::complain(const block::Request& request, uint64_t offset, int error
       before + 1 == kMostComplaints ? "; no more of this is told" : "");
 }
 
+// A request that several transfers of the queue make up, in its pieces.
+class UbdDisk::QueuedRequest {
+ public:
+  QueuedRequest(UbdDisk& disk, block::Request& request, uint64_t offset) : disk_(disk), request_(request), offset_(offset) {}
+
+  /// All or nothing: ENOMEM and what locate() says leave the request to the caller.
+  Result<void> split() {
+    const bool is_write = request_.operation == block::Operation::Write;
+    if (is_write) TRY(disk_.prepare_write(offset_, request_.bytes));
+    Transfer next(request_);
+    for (uint64_t done = 0; done < request_.bytes;) {
+      const uint64_t left = request_.bytes - done;
+      // Writes are done by several processors of the host, reads in one piece, which tells it most of what is wanted.
+      TRY(disk_.locate(next, offset_ + done, is_write ? std::min(left, kWritePiece) : left));
+      done += next.bytes;
+      TRY(pieces_.push_back(TRY(umk::make_unique<Piece>(*this, next))));
+      next.memory.advance(next.bytes);
+    }
+    return {};
+  }
+  /// Gone, or soon, when it returns.
+  void submit(HostQueue& queue) {
+    const size_t count = pieces_.size();
+    left_.store(count, std::memory_order_relaxed);
+    // With the last one this may go.
+    for (size_t i = 0; i < count; ++i) queue.submit(*pieces_[i]);
+  }
+
+ private:
+  class Piece final : public QueuedTransfer {
+   public:
+    Piece(QueuedRequest& whole, const Transfer& transfer) : QueuedTransfer(transfer), whole_(whole) {}
+    void on_done(int error_code) override { whole_.piece_done(error_code); }
+
+   private:
+    QueuedRequest& whole_;
+  };
+
+  void piece_done(int error_code) {
+    if (error_code != 0) error_code_.store(error_code, std::memory_order_relaxed);
+    if (left_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    Result<void> outcome;
+    if (const int failure = error_code_.load(std::memory_order_relaxed); failure != 0) outcome = error(failure);
+    else if (request_.operation == block::Operation::Write) outcome = disk_.note_written(offset_, request_.bytes);
+    disk_.finish_with(request_, offset_, outcome);
+    delete this;
+  }
+
+  static constexpr uint64_t kWritePiece = 256 * 1024;
+  UbdDisk& disk_;
+  block::Request& request_;
+  const uint64_t offset_;
+  Vector<std::unique_ptr<Piece>> pieces_;
+  std::atomic<size_t> left_{0};
+  std::atomic<int> error_code_{0};
+};
+
+bool UbdDisk::queue_request(block::Request& request, uint64_t offset) {
+  if (!queue_ || !queue_->is_running()) return false;
+  const bool is_big_write = request.operation == block::Operation::Write && request.bytes >= kBigWrite && !request.is_durable;
+  if (!is_big_write && !(request.operation == block::Operation::Read && request.is_background)) return false;
+  Result<std::unique_ptr<QueuedRequest>> queued = umk::make_unique<QueuedRequest>(*this, request, offset);
+  if (!queued.ok() || !queued.value()->split().ok()) return false;
+  queued.take().release()->submit(*queue_);
+  return true;
+}
+
 void UbdDisk::start(block::Request& request, uint64_t offset) {
-  const Result<void> done = do_request(request, offset);
-  if (done.ok()) return finish(request, 0);
-  if (done.code() == EOPNOTSUPP && request.operation == block::Operation::Discard) return finish(request, EOPNOTSUPP);
-  complain(request, offset, done.code());
+  if (!queue_request(request, offset)) finish_with(request, offset, do_request(request, offset));
+}
+
+void UbdDisk::finish_with(block::Request& request, uint64_t offset, const Result<void>& outcome) {
+  if (outcome.ok()) return finish(request, 0);
+  if (outcome.code() == EOPNOTSUPP && request.operation == block::Operation::Discard) return finish(request, EOPNOTSUPP);
+  complain(request, offset, outcome.code());
   // A guest knows of a medium that fails and of one that is full, and of nothing else that a host may answer.
-  finish(request, done.code() == ENOSPC || done.code() == EDQUOT || done.code() == EFBIG ? ENOSPC : EIO);
+  finish(request, outcome.code() == ENOSPC || outcome.code() == EDQUOT || outcome.code() == EFBIG ? ENOSPC : EIO);
 }
 
 }  // namespace umk::ubd

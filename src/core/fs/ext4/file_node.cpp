@@ -127,29 +127,6 @@ void FileNode::discard_data() {
 
 // --- storage
 
-Result<void> FileNode::read_pages(uint64_t first_page, std::span<const mm::PageMemory> pieces) {
-  const uint32_t size = volume().geometry().block_size;
-  uint64_t block = first_page << (kPageShift - block_bits());
-  MutexLock lock(map_mutex_);
-  for (const mm::PageMemory& piece : pieces) {
-    for (size_t at = 0; at < piece.size();) {
-      const uint64_t left = (piece.size() - at) / size;
-      const bool is_inside = block < UINT32_MAX && block < block_up(size_bytes());
-      const Mapping mapping = is_inside ? TRY(map_locked(static_cast<uint32_t>(block), static_cast<uint32_t>(left))) : Mapping{0, static_cast<uint32_t>(left), true};
-      const Bytes memory = piece.subspan(at, size_t{mapping.count} * size);
-      if (mapping.is_hole() || !mapping.initialised) {
-        fill_zero(memory);
-      } else {
-        if (!volume().may_be_file_blocks(mapping.physical, mapping.count)) return volume().damaged("blocks of a file", inode_number(), mapping.physical);
-        TRY(volume().device().read(mapping.physical << block_bits(), memory));
-      }
-      at += memory.size();
-      block += mapping.count;
-    }
-  }
-  return {};
-}
-
 /// Writes `count` blocks of the file from `block` on; `pieces` begin with `first_block`.
 Result<void> FileNode::write_device(uint64_t physical, uint64_t block, uint64_t count, uint64_t first_block, std::span<const mm::PageMemory> pieces) {
   Vector<block::Segment> segments;

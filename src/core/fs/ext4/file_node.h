@@ -28,6 +28,7 @@ class FileNode final : public Node, public mm::FileBacking {
 
   // mm::FileBacking
   Result<void> read_pages(uint64_t first_page, std::span<const mm::PageMemory> pieces) override;
+  void start_reading(uint64_t first_page, std::span<const mm::PageMemory> pieces, mm::ReadDone& done) override;
   Result<void> write_pages(uint64_t first_page, std::span<const mm::PageMemory> pieces, mm::WriteReason reason) override;
   Result<void> reserve(uint64_t first_page, uint64_t count) override;
   void release(uint64_t first_page, uint64_t count) override;
@@ -74,6 +75,10 @@ class FileNode final : public Node, public mm::FileBacking {
   uint64_t maximum_size() const { return volume().geometry().maximum_file_size(uses_extents()); }
   Result<void> write_run(uint64_t block, uint64_t end, uint64_t first_block, std::span<const mm::PageMemory> pieces, uint64_t& done);
   Result<void> write_device(uint64_t physical, uint64_t block, uint64_t count, uint64_t first_block, std::span<const mm::PageMemory> pieces);
+  // file_reading.cpp
+  class DiskParts;
+  class BackgroundRead;
+  Result<void> locate_pages(uint64_t first_page, std::span<const mm::PageMemory> pieces, DiskParts& parts);
   Result<void> grow_size_on_disk_locked(Journal::Handle& handle, uint64_t size) REQUIRES(map_mutex_);
   Result<void> resize(uint64_t size) REQUIRES(data_mutex_);
   Result<void> allocate_range(uint64_t first, uint64_t end) REQUIRES(data_mutex_);

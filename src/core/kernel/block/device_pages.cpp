@@ -32,6 +32,39 @@ Result<void> DevicePages::read_pages(uint64_t first_page, std::span<const mm::Pa
   return device_->read(first_page << kPageShift, std::span<const Segment>(segments, count));
 }
 
+namespace {
+
+/// Frees itself with its end.
+class BackgroundRead final : public Request {
+ public:
+  explicit BackgroundRead(mm::ReadDone& done) : done_(done) {}
+  void on_done() override {
+    mm::ReadDone& done = done_;
+    const int outcome = error_code();
+    delete this;
+    done.on_read(outcome);
+  }
+  Segment room[kMaximumPieces];
+
+ private:
+  mm::ReadDone& done_;
+};
+
+}  // namespace
+
+void DevicePages::start_reading(uint64_t first_page, std::span<const mm::PageMemory> pieces, mm::ReadDone& done) {
+  Result<std::unique_ptr<BackgroundRead>> made = make_unique<BackgroundRead>(done);
+  if (!made.ok()) return done.on_read(ENOMEM);
+  BackgroundRead& read = *made.take().release();
+  const size_t count = segments_of(first_page, pieces, read.room, [](mm::PageMemory rest) { memset(rest.data(), 0, rest.size()); });
+  read.offset = first_page << kPageShift;
+  read.segments = std::span<const Segment>(read.room, count);
+  read.is_background = true;
+  // The last to see these pages go waits for reads, and then drops the device.
+  const RefPtr<BlockDevice> device = device_;
+  device->submit(read);
+}
+
 Result<void> DevicePages::write_pages(uint64_t first_page, std::span<const mm::PageMemory> pieces, mm::WriteReason) {
   Segment segments[kMaximumPieces];
   const size_t count = segments_of(first_page, pieces, segments, [](mm::PageMemory) {});

@@ -35,6 +35,7 @@ class DevicePages final : public RefCounted, public mm::FileBacking {
 
   // FileBacking.
   Result<void> read_pages(uint64_t first_page, std::span<const mm::PageMemory> pieces) override;
+  void start_reading(uint64_t first_page, std::span<const mm::PageMemory> pieces, mm::ReadDone& done) override;
   Result<void> write_pages(uint64_t first_page, std::span<const mm::PageMemory> pieces, mm::WriteReason reason) override;
   uint64_t mappable_bytes() const override { return device_->size_bytes(); }
   void add_mapping_reference() override { add_reference(); }

@@ -48,6 +48,8 @@ class Request {
   Operation operation = Operation::Read;
   /// Write: durable by itself when it is done, as if a flush of this write alone followed.
   bool is_durable = false;
+  /// Read: nobody waits for it yet. A driver that can does it later and returns at once.
+  bool is_background = false;
   uint64_t offset = 0;                // bytes; of the device that it is submitted to
   uint64_t bytes = 0;                 // Read, Write: the sum of the segments, which submit() stores here
   std::span<const Segment> segments;  // Read, Write. A write leaves the memory alone

@@ -26,6 +26,12 @@ Result<void> PageBudget::charge(uint64_t pages) {
   return {};
 }
 
+Result<void> PageBudget::try_charge(uint64_t pages) {
+  TRY(cache_.try_charge(pages));
+  pages_ += pages;
+  return {};
+}
+
 void CachedFile::Run::add(std::byte* memory, uint64_t pages) {
   const size_t bytes = pages << kPageShift;
   count += pages;
@@ -45,6 +51,8 @@ CachedFile::CachedFile(PageCache& cache, WriteBackGroup& group, FileBacking& bac
 }
 
 CachedFile::~CachedFile() {
+  // What is still being read ahead.
+  stop_fills();
   cache_.remove(*this);
   CHECK(!is_dirty() && written_pages_.load() == 0, "the owner writes a file out or discards it before it goes");
   cache_.counters.present.fetch_sub(store_.present_pages_.load(), std::memory_order_relaxed);
@@ -128,9 +136,10 @@ bool CachedFile::is_present(uint64_t page) const { return (store_.load(page / kP
 Result<size_t> CachedFile::read(uint64_t offset, UserOutBuffer& buffer) {
   size_t total = 0;
   while (buffer.remaining() > 0) {
-    uint64_t bytes = 0;
-    Result<size_t> copied = read_present(offset, buffer, &bytes);
-    if (copied.ok() && bytes == 0) {
+    Present present;
+    Result<size_t> copied = read_present(offset, buffer, present);
+    if (present.is_ahead_mark) continue_ahead(round_down(offset >> kPageShift, kPagesInChunk));
+    if (copied.ok() && present.bytes == 0) {
       const uint64_t last = (offset + buffer.remaining() - 1) >> kPageShift;
       const Result<void> read = read_missing(offset >> kPageShift, last - (offset >> kPageShift) + 1);
       if (read.ok()) continue;
@@ -142,13 +151,13 @@ Result<size_t> CachedFile::read(uint64_t offset, UserOutBuffer& buffer) {
     }
     total += copied.value();
     offset += copied.value();
-    if (copied.value() < bytes) break;
+    if (copied.value() < present.bytes) break;
   }
   return total;
 }
 
-// Copies from the pages of one chunk that are present at `offset`; `bytes` is what there was to copy.
-Result<size_t> CachedFile::read_present(uint64_t offset, UserOutBuffer& buffer, uint64_t* bytes) {
+// Copies from the pages of one chunk that are there at `offset`.
+Result<size_t> CachedFile::read_present(uint64_t offset, UserOutBuffer& buffer, Present& there) {
   PageStore::Pin pin(store_);
   const uint64_t chunk_index = offset >> kChunkShift;
   const uint64_t within = offset % kChunkBytes;
@@ -156,11 +165,15 @@ Result<size_t> CachedFile::read_present(uint64_t offset, UserOutBuffer& buffer, 
   const Entry entry = Entry::unpack(slot ? slot->load(std::memory_order_seq_cst) : 0);
   const unsigned present = static_cast<unsigned>(std::countr_one(static_cast<PageMask>(entry.present >> (within >> kPageShift))));
   if (present == 0) return size_t{0};
-  *bytes = present * kPageSize - within % kPageSize;
-  if (*bytes > buffer.remaining()) *bytes = buffer.remaining();
+  there.bytes = present * kPageSize - within % kPageSize;
+  if (there.bytes > buffer.remaining()) there.bytes = buffer.remaining();
   Slot* const state = store_.tree_.second(chunk_index, slot);
-  if (!(state->load(std::memory_order_relaxed) & State::kReferenced)) state->fetch_or(State::kReferenced, std::memory_order_relaxed);
-  return buffer.put(std::span(cache_.window().address(entry.chunk) + within, *bytes));
+  const uint64_t flags = state->load(std::memory_order_relaxed) & (State::kReferenced | State::kAhead);
+  if (flags != State::kReferenced) [[unlikely]] {
+    if (!(flags & State::kReferenced)) state->fetch_or(State::kReferenced, std::memory_order_relaxed);
+    if (flags & State::kAhead) there.is_ahead_mark = state->fetch_and(~State::kAhead, std::memory_order_relaxed) & State::kAhead;
+  }
+  return buffer.put(std::span(cache_.window().address(entry.chunk) + within, there.bytes));
 }
 
 // --- bringing pages in
@@ -194,6 +207,43 @@ void CachedFile::allow_fills() {
   if (waiters_.has_waiters()) waiters_.wake_all();
 }
 
+Result<void> CachedFile::claim_run_locked(Run& run, uint64_t count, PageBudget& budget) {
+  while (run.count < count && run.has_room()) {
+    const uint64_t next = run.first + run.count;
+    const uint64_t chunk_index = next / kPagesInChunk;
+    const unsigned page = static_cast<unsigned>(next % kPagesInChunk);
+    const Slot* state = state_of(chunk_index);
+    if (state && state->load(std::memory_order_relaxed) & State::kBusy) break;
+    unsigned absent = static_cast<unsigned>(std::countr_zero(static_cast<uint32_t>(store_.load(chunk_index).present) >> page | 1u << (kPagesInChunk - page)));
+    if (absent > count - run.count) absent = static_cast<unsigned>(count - run.count);
+    if (absent == 0) break;
+    const Result<Claimed> claimed = claim_locked(chunk_index, page_mask(page, absent), budget);
+    if (!claimed.ok()) {
+      if (run.count == 0) return claimed.failure();
+      break;
+    }
+    state_of(chunk_index)->fetch_or(State::kBusy | State::kReferenced, std::memory_order_relaxed);
+    run.add(claimed.value().memory + page * kPageSize, absent);
+    if (page + absent < kPagesInChunk) break;
+  }
+  if (run.count == 0) return error(EINPROGRESS);
+  ++fills_in_flight_;
+  ++fill_generation_;
+  return {};
+}
+
+void CachedFile::release_run_locked(const Run& run, bool was_read) {
+  for (uint64_t done = 0; done < run.count;) {
+    const uint64_t next = run.first + done;
+    const unsigned page = static_cast<unsigned>(next % kPagesInChunk);
+    const unsigned pages = static_cast<unsigned>(run.count - done < kPagesInChunk - page ? run.count - done : kPagesInChunk - page);
+    state_of(next / kPagesInChunk)->fetch_and(~State::kBusy, std::memory_order_relaxed);
+    if (was_read) set_present_locked(next / kPagesInChunk, page_mask(page, pages));
+    done += pages;
+  }
+  if (was_read) cache_.counters.pages_read.fetch_add(run.count, std::memory_order_relaxed);
+}
+
 Result<void> CachedFile::fill_run(uint64_t first, uint64_t count, Gate gate) {
   // What lies behind the end of the file is zeroes; only what was asked for is brought in from there.
   const uint64_t end = size_pages();
@@ -216,47 +266,17 @@ Result<void> CachedFile::fill_run(uint64_t first, uint64_t count, Gate gate) {
       if (gate == Gate::Try) return error(EINPROGRESS);
       TRY(waiters_.wait(store_.mutex_, Sleep::Killable));
     }
-    while (run.count < count && run.has_room()) {
-      const uint64_t next = first + run.count;
-      const uint64_t chunk_index = next / kPagesInChunk;
-      const unsigned page = static_cast<unsigned>(next % kPagesInChunk);
-      const Slot* state = state_of(chunk_index);
-      if (state && state->load(std::memory_order_relaxed) & State::kBusy) break;
-      unsigned absent = static_cast<unsigned>(std::countr_zero(static_cast<uint32_t>(store_.load(chunk_index).present) >> page | 1u << (kPagesInChunk - page)));
-      if (absent > count - run.count) absent = static_cast<unsigned>(count - run.count);
-      if (absent == 0) break;
-      const PageMask pages = static_cast<PageMask>(((1u << absent) - 1) << page);
-      const Result<Claimed> claimed = claim_locked(chunk_index, pages, budget);
-      if (!claimed.ok()) {
-        if (run.count == 0) return claimed.failure();
-        break;
-      }
-      state_of(chunk_index)->fetch_or(State::kBusy | State::kReferenced, std::memory_order_relaxed);
-      run.add(claimed.value().memory + page * kPageSize, absent);
-      if (page + absent < kPagesInChunk) break;
-    }
-    ++fills_in_flight_;
-    ++fill_generation_;
+    TRY(claim_run_locked(run, count, budget));
   }
 
   Result<void> read = backing_.read_pages(first, run.memory());
   {
     MutexLock lock(store_.mutex_);
-    for (uint64_t done = 0; done < run.count;) {
-      const uint64_t next = first + done;
-      const unsigned page = static_cast<unsigned>(next % kPagesInChunk);
-      const unsigned pages = static_cast<unsigned>(run.count - done < kPagesInChunk - page ? run.count - done : kPagesInChunk - page);
-      state_of(next / kPagesInChunk)->fetch_and(~State::kBusy, std::memory_order_relaxed);
-      if (read.ok()) set_present_locked(next / kPagesInChunk, static_cast<PageMask>(((1u << pages) - 1) << page));
-      done += pages;
-    }
+    release_run_locked(run, read.ok());
     --fills_in_flight_;
   }
   if (waiters_.has_waiters()) waiters_.wake_all();
-  if (read.ok()) {
-    cache_.counters.pages_read.fetch_add(run.count, std::memory_order_relaxed);
-    return {};
-  }
+  if (read.ok()) return {};
   // The failure may belong to a page that nobody has asked for.
   return run.count > 1 ? fill_run(first, 1, gate) : std::move(read);
 }

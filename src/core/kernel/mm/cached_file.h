@@ -8,6 +8,8 @@
 // A chunk of 16 pages is `busy` while absent pages of it are read; others who want them wait. Pages that a guest may write through a shared mapping
 // are `writable`: whatever they hold is dirty until write access was taken away again.
 //
+// Reading in order is followed by reading ahead (read_ahead.cpp): the reader waits for what it asked for, and the next pages are read meanwhile.
+//
 // The life of a written byte: write() makes its page present (reads it when the write covers a part of it), asks the backing to reserve(), marks the
 // page dirty, copies, and marks it again, as it may have been written out in between. Some seconds later, or at fsync, write-back takes runs of
 // consecutive dirty pages, clears `dirty`, and hands them to write_pages(). A failure is recorded in errors() and the page stays present and clean,
@@ -157,7 +159,11 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   };
 
   // cached_file.cpp
-  Result<size_t> read_present(uint64_t offset, UserOutBuffer& buffer, uint64_t* bytes);
+  struct Present {
+    uint64_t bytes = 0;           // what there is to copy
+    bool is_ahead_mark = false;   // time to read more ahead
+  };
+  Result<size_t> read_present(uint64_t offset, UserOutBuffer& buffer, Present& present);
   Slot* state_of(uint64_t chunk_index) const {
     Slot* slot = store_.tree_.find(chunk_index);
     return slot ? store_.tree_.second(chunk_index, slot) : nullptr;
@@ -183,6 +189,9 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   /// Reads absent pages from `first` on, at most `count`, up to the first that is present or busy. Afterwards `first` was present for a moment.
   Result<void> fill_run(uint64_t first, uint64_t count, Gate gate = Gate::Respect);
   Result<void> fill_range(uint64_t first_page, uint64_t count, Gate gate);
+  /// Gives up to `count` absent pages from `run.first` on memory and makes them busy. ENOMEM, EINPROGRESS when not even the first.
+  Result<void> claim_run_locked(Run& run, uint64_t count, PageBudget& budget) REQUIRES(store_.mutex_);
+  void release_run_locked(const Run& run, bool was_read) REQUIRES(store_.mutex_);
   void stop_fills();
   void allow_fills();
   Result<void> begin_fill();
@@ -222,13 +231,22 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   void revoke_writes(uint64_t first_page, uint64_t end_page);
 
   // read_ahead.cpp
-  Result<void> read_missing(uint64_t page, uint64_t wanted);
-
-  /// A place where somebody reads in order: where the next miss is expected, and how much was read last.
+  /// A place where somebody reads in order: what was read ahead last ends at `next` and was `window` pages long.
   struct Stream {
     std::atomic<uint64_t> next{0};
     std::atomic<uint32_t> window{0};
   };
+  class BackgroundFill;
+  Result<void> read_missing(uint64_t page, uint64_t wanted);
+  Stream* stream_at(uint64_t page);
+  uint64_t maximum_window() const;
+  /// A reader has come to `page`, where what was read ahead last begins.
+  void continue_ahead(uint64_t page);
+  void start_ahead(uint64_t first, uint64_t count);
+  /// Begins to read absent pages from `first` on, without waiting for anything; returns how many.
+  uint64_t start_fill(uint64_t first, uint64_t count, bool marks);
+  void end_background_fill(BackgroundFill& fill, int error_code);
+
   static constexpr size_t kStreams = 4;
 
   PageCache& cache_;
@@ -243,6 +261,7 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   uint64_t fill_generation_ GUARDED_BY(store_.mutex_) = 0;  // moves on with each read into the cache
   std::atomic<uint64_t> dirty_pages_{0}, written_pages_{0};
   std::atomic<bool> written_by_mappings_{false};  // so bytes behind the end of the file may not be zero
+  std::atomic<uint64_t> extended_page_{UINT64_MAX};
   // Chunks that are dirty lie in between.
   uint64_t first_dirty_chunk_ GUARDED_BY(store_.mutex_) = UINT64_MAX;
   uint64_t last_dirty_chunk_ GUARDED_BY(store_.mutex_) = 0;
@@ -273,6 +292,8 @@ class PageBudget {
   PageBudget& operator=(const PageBudget&) = delete;
   /// ENOMEM when they are not to be had even after reclaim.
   Result<void> charge(uint64_t pages);
+  /// The same without waiting for anybody.
+  Result<void> try_charge(uint64_t pages);
   void use(uint64_t pages) {
     CHECK(pages <= pages_, "memory is charged before it is used");
     pages_ -= pages;

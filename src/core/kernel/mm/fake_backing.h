@@ -15,6 +15,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "core/kernel/guest/fake_user_memory.h"
 #include "core/kernel/mm/page_cache.h"
@@ -92,6 +93,32 @@ class Backing final : public FileBacking {
         }
       }
     return {};
+  }
+  /// With `defers_reads` what is read ahead waits for finish_reads().
+  void start_reading(uint64_t first_page, std::span<const PageMemory> pieces, ReadDone& done) override {
+    if (!defers_reads) return FileBacking::start_reading(first_page, pieces, done);
+    std::lock_guard lock(mutex_);
+    deferred_.push_back({first_page, pieces, &done});
+  }
+  /// Ends what was begun; returns the pages of it. With an errno nothing is read.
+  std::vector<uint64_t> finish_reads(int error_code = 0) {
+    std::vector<Deferred> reads;
+    {
+      std::lock_guard lock(mutex_);
+      reads.swap(deferred_);
+    }
+    std::vector<uint64_t> pages;
+    for (const Deferred& read : reads) {
+      uint64_t page = read.first_page;
+      for (const PageMemory piece : read.pieces)
+        for (size_t at = 0; at < piece.size(); at += kPageSize) pages.push_back(page++);
+      read.done->on_read(error_code ? error_code : read_pages(read.first_page, read.pieces).code());
+    }
+    return pages;
+  }
+  size_t deferred_reads() {
+    std::lock_guard lock(mutex_);
+    return deferred_.size();
   }
   Result<void> write_pages(uint64_t first_page, std::span<const PageMemory> pieces, WriteReason) override {
     if (before_write) before_write(first_page);
@@ -192,6 +219,7 @@ class Backing final : public FileBacking {
   std::set<uint64_t> reserved;
   std::set<uint64_t> failing;  // pages that cannot be read
   int write_error = 0;
+  std::atomic<bool> defers_reads{false};
   uint64_t capacity = UINT64_MAX;
   uint64_t reads = 0, writes = 0, pages_read = 0, pages_written = 0;
   std::atomic<uint64_t> size{0};
@@ -199,7 +227,13 @@ class Backing final : public FileBacking {
   std::function<void(uint64_t)> before_read, before_write;
 
  private:
+  struct Deferred {
+    uint64_t first_page;
+    std::span<const PageMemory> pieces;
+    ReadDone* done;
+  };
   std::mutex mutex_, data_mutex_;
+  std::vector<Deferred> deferred_;
   CachedFile file_;
 };
 

@@ -27,11 +27,23 @@ enum class WriteReason {
   Reclaim  // memory is short: allocate as little as possible
 };
 
+/// Is told once how a read ended that was begun by start_reading: 0 or an errno.
+class ReadDone {
+ public:
+  virtual void on_read(int error_code) = 0;
+
+ protected:
+  ~ReadDone() = default;
+};
+
 class FileBacking : public PageSource {
  public:
   /// Fills `pieces`, which are in this order the memory of consecutive pages from `first_page` on. Holes and what lies beyond the end of the file are
   /// zeroes, by the size of this moment. EIO; then the contents of all pieces are undefined.
   virtual Result<void> read_pages(uint64_t first_page, std::span<const PageMemory> pieces) = 0;
+  /// The same for pages that nobody waits for: may come back before they are read. `pieces` stay until `done` is told, which may be in any context that holds
+  /// no lock from LockRank::PageStore on; perhaps before this comes back. The file may be gone when that has happened.
+  virtual void start_reading(uint64_t first_page, std::span<const PageMemory> pieces, ReadDone& done) { done.on_read(read_pages(first_page, pieces).code()); }
   /// Writes consecutive pages, allocating what is not allocated. Returns when the bytes are where a later flush of the medium makes them durable.
   /// The memory may be changed meanwhile by who writes to the file; then it will be written again. The last page may reach beyond the end of the file
   /// and is zero there. A failure (EIO, ENOSPC, EDQUOT, EROFS) is reported to all who have the file open.

@@ -54,7 +54,7 @@ void PageCache::note_dirtied(CachedFile& file, bool was_clean) {
       file.dirty_since_ns_ = now_ns();
       dirty_.push_back(file);
       // The first dirty file sets the thread's clock going.
-      if (&dirty_.front() == &file) wake_writer();
+      if (&dirty_.front() == &file) wake_writer_before(file.dirty_since_ns_ + settings.dirty_expire_centisecs.load(std::memory_order_relaxed) * kCentisecond);
     }
   }
   if (dirty_or_written() > background_limit() && !was_woken_.load(std::memory_order_relaxed)) wake_writer();
@@ -76,6 +76,10 @@ void PageCache::ask_write_back(CachedFile& file) {
 void PageCache::wake_writer() {
   was_woken_.store(true, std::memory_order_relaxed);
   writer_.wake();
+}
+
+void PageCache::wake_writer_before(uint64_t due_ns) {
+  if (writer_looks_at_ns_.load(std::memory_order_seq_cst) > due_ns) wake_writer();
 }
 
 // --- limits
@@ -168,8 +172,9 @@ void PageCache::remove_group(WriteBackGroup& group) {
 }
 
 void PageCache::write_later(WriteBackGroup& group, uint64_t delay_ns) {
-  group.own_due_ns_.store(now_ns() + delay_ns, std::memory_order_seq_cst);
-  wake_writer();
+  const uint64_t due = now_ns() + delay_ns;
+  group.own_due_ns_.store(due, std::memory_order_seq_cst);
+  wake_writer_before(due);
 }
 
 WriteBackGroup* PageCache::next_group_locked(uint64_t now, uint64_t* wait_ns) {
@@ -196,6 +201,7 @@ void PageCache::run_write_back() {
       MutexLock lock(mutex_);
       while (!stopping_) {
         was_woken_.store(false, std::memory_order_relaxed);
+        writer_looks_at_ns_.store(UINT64_MAX, std::memory_order_seq_cst);
         uint64_t wait_ns;
         file = next_due_locked(round_start, now_ns(), &wait_ns);
         if (file || memory_is_short_) break;
@@ -207,6 +213,7 @@ void PageCache::run_write_back() {
         if (wait_ns != UINT64_MAX && wait_ns != kRoundPause) wait_ns = interval == 0 ? UINT64_MAX : wait_ns < interval ? interval : wait_ns;
         if (group_wait_ns < wait_ns) wait_ns = group_wait_ns;
         const Deadline deadline = wait_ns == UINT64_MAX ? Deadline::never() : Deadline::after_ns(wait_ns);
+        if (wait_ns != UINT64_MAX) writer_looks_at_ns_.store(now_ns() + wait_ns, std::memory_order_seq_cst);
         (void)writer_.wait(mutex_, Sleep::Uninterruptible, deadline);
         round_start = now_ns();
       }
@@ -300,6 +307,13 @@ Result<void> PageCache::charge(uint64_t pages) {
   }
   // What is left is for those who cannot wait; a part of it helps out here.
   if (account.limit() != UINT64_MAX && account.charged() + bytes + reserved_bytes() / 2 > account.limit()) return error(ENOMEM);
+  return window_.charge(pages);
+}
+
+Result<void> PageCache::try_charge(uint64_t pages) {
+  const MemoryAccount& account = window_.account();
+  const auto fits = [&] { return account.limit() == UINT64_MAX || account.charged() + pages * kPageSize + reserved_bytes() <= account.limit(); };
+  if (!fits() && (reclaim(pages) < pages || !fits())) return error(ENOMEM);
   return window_.charge(pages);
 }
 

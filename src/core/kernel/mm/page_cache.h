@@ -105,11 +105,15 @@ class PageCache final : public MemoryReclaimer {
   void ask_write_back(CachedFile& file);
   /// Takes memory for `pages`; ENOMEM when there is none even after reclaim. May sleep for a moment.
   Result<void> charge(uint64_t pages);
+  /// The same after one look for what can be dropped.
+  Result<void> try_charge(uint64_t pages);
 
   uint64_t memory_pages() const;
   uint64_t reserved_bytes() const;
   uint64_t dirty_or_written() const { return counters.dirty.load(std::memory_order_relaxed) + counters.written_back.load(std::memory_order_relaxed); }
   void wake_writer();
+  /// For something that is to be done then: not needed when the thread looks around by itself before.
+  void wake_writer_before(uint64_t due_ns);
   /// The next file to write, with a mapping reference; null when none is due. `wait_ns`: until the next one is.
   CachedFile* next_due_locked(uint64_t round_start, uint64_t now, uint64_t* wait_ns) REQUIRES(mutex_);
   /// The next group whose write_own() is due, null when none is; lowers `wait_ns` to when one will be.
@@ -132,6 +136,7 @@ class PageCache final : public MemoryReclaimer {
   bool stopping_ GUARDED_BY(mutex_) = false;
   std::atomic<bool> has_thread_{false};
   std::atomic<bool> was_woken_{false};
+  std::atomic<uint64_t> writer_looks_at_ns_{UINT64_MAX};  // how long the thread sleeps at most
   WaitQueue writer_;     // the write-back thread
   WaitQueue throttled_;  // who waits for it
 };

@@ -117,6 +117,7 @@ class PageStore {
     static constexpr uint64_t kBusy = uint64_t{1} << kFlagShift;        // absent pages are being read
     static constexpr uint64_t kReferenced = uint64_t{2} << kFlagShift;  // used since the clock's hand came by
     static constexpr uint64_t kMapped = uint64_t{4} << kFlagShift;      // shown to a guest since the file was last mapped by nobody
+    static constexpr uint64_t kAhead = uint64_t{8} << kFlagShift;       // whoever reads here is followed by reading more ahead
     static State unpack(uint64_t bits) {
       return {static_cast<PageMask>(bits), static_cast<PageMask>(bits >> kWrittenShift), static_cast<PageMask>(bits >> kWritableShift),
               static_cast<uint16_t>(bits >> kFlagShift)};
