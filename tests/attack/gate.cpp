@@ -1,4 +1,6 @@
 // Jumps into the kernel's text, and the gate entered under another thread's name.
+#include <sys/utsname.h>
+
 #include <atomic>
 
 #include "jump.h"
@@ -139,6 +141,37 @@ ATTACK(gate_death_isolated, Needs::Keys) {
     const Ended ended = finish(worker, 60000);
     if (!ended.exited_with(0)) broken("a process that did nothing wrong: %s", to_text(ended).c_str());
   }
+}
+
+// The kernel looks into another process by a signal of the host, which finds that process at any step of its ways in and out, and with no work to do.
+// Whatever is interrupted, the next call is the kernel's again. `tests/keyed/run --each-instruction` has interrupts where others have them.
+ATTACK(kick_at_exit, Needs::Keys) {
+  const Ended ended = attempt(
+      [] {
+        static pid_t self;
+        self = getpid();
+        const pid_t other = start(
+            [](void*) {
+              uint64_t word = 0;
+              const iovec here{&word, sizeof word}, there{&self, sizeof self};
+              while (process_vm_readv(self, &here, 1, &there, 1, 0) > 0) {
+              }
+            },
+            nullptr);
+        utsname ours = {};
+        fresh_call(SYS_uname, reinterpret_cast<long>(&ours));
+        for (int i = 0; i < (is_thorough() ? 300000 : 20000); i++) {
+          utsname told = {};
+          fresh_call(SYS_uname, reinterpret_cast<long>(&told));
+          if (strcmp(ours.release, told.release) != 0) _exit(kGotHost);
+        }
+        int status = 0;
+        if (waitpid(other, &status, WNOHANG) != 0) _exit(3);  // it was to look until now
+      },
+      600000);
+  printf("%s\n", to_text(ended).c_str());
+  if (const char* loot = loot_of(ended)) broken("%s", loot);
+  if (!ended.exited_with(0)) broken("%s", to_text(ended).c_str());
 }
 
 // An exit of the gate runs on a register block that the guest made, while signals arrive: whatever is restored, it is a guest's.

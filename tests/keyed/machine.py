@@ -183,7 +183,7 @@ def initramfs(modules):
     return path
 
 
-def prepare():
+def prepare(each_instruction=False):
     """Makes what is missing, and gives qemu's command line without the job."""
     need_tools()
     try:
@@ -196,7 +196,9 @@ def prepare():
         image, modules = kernel()
         initial = initramfs(modules)
         program = qemu()
-    return program + ["-M", "q35", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", PROCESSOR, "-smp", "2", "-m", "3G",
+    # TCG looks for interrupts between blocks of instructions, which end at jumps.
+    accelerator = "tcg,thread=multi,tb-size=256" + (",one-insn-per-tb=on" if each_instruction else "")
+    return program + ["-M", "q35", "-accel", accelerator, "-cpu", PROCESSOR, "-smp", "2", "-m", "3G",
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel", image, "-initrd", initial]
 
 
@@ -219,12 +221,12 @@ class Result:
         self.boot_seconds = boot_seconds  # until the command began
 
 
-def run(command, user="root", cwd=None, env=None, limit=300, empty_tmp=False, output=None, error=None, verbose=False):
+def run(command, user="root", cwd=None, env=None, limit=300, empty_tmp=False, output=None, error=None, verbose=False, each_instruction=False):
     """Runs a command in a new machine. `output` and `error` are functions that take bytes as they come; with `empty_tmp` its /tmp does not
     show what others leave in ours in the meantime."""
     output = output or (lambda data: (sys.stdout.buffer.write(data), sys.stdout.flush()))
     error = error or (lambda data: (sys.stderr.buffer.write(data), sys.stderr.flush()))
-    words = prepare()
+    words = prepare(each_instruction)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="umk-test-keyed-") as folder:
         with open(os.path.join(folder, "user"), "w") as file:

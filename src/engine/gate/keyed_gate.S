@@ -124,12 +124,12 @@ umk_keyed_gate_call:
         movq    %rsp, %rbx
         andq    $-UMK_BUNDLE_BYTES, %rbx
         movq    UMK_HEAD_SELECTOR(%rbx), %rdx
-        movb    $1, UMK_LINE_SELECTOR(%rdx)
         .globl  umk_keyed_gate_exit_begin
         .hidden umk_keyed_gate_exit_begin
 umk_keyed_gate_exit_begin:
         movb    $0, UMK_LINE_IN_KERNEL(%rdx)
-        // From here on a kick begins the exit again.
+        // From here on a kick begins the exit again. Host calls are closed only now: a kick before returns with them let through.
+        movb    $1, UMK_LINE_SELECTOR(%rdx)
         cmpl    $0, UMK_HEAD_INTERRUPTS(%rbx)
         jne     umk_keyed_gate_exit_again
         movq    UMK_LINE_SLOT(%rdx), %rcx
@@ -175,8 +175,8 @@ umk_keyed_gate_exit_full:
         movq    %rsp, %rbx
         andq    $-UMK_BUNDLE_BYTES, %rbx
         movq    UMK_HEAD_SELECTOR(%rbx), %rdx
-        movb    $1, UMK_LINE_SELECTOR(%rdx)
         movb    $0, UMK_LINE_IN_KERNEL(%rdx)
+        movb    $1, UMK_LINE_SELECTOR(%rdx)
         cmpl    $0, UMK_HEAD_INTERRUPTS(%rbx)
         jne     umk_keyed_gate_exit_again
         movq    UMK_LINE_SLOT(%rdx), %rdx
