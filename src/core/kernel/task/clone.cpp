@@ -261,7 +261,11 @@ Result<int64_t> clone_task(Task& parent, const CloneRequest& request) {
     return give_up(started.failure());
   }
   child.is_started.store(true, std::memory_order_seq_cst);
-  if (child.stack().interrupts.load() != 0 && !child.exiting.load()) kernel.engine.kick(child);
+  if (child.stack().interrupts.load() != 0) {
+    // With the lock the child, which may have done all it had to do, does not exit meanwhile and lose its host thread.
+    MutexLock lock(child.process().signal_mutex);
+    if (!child.exiting.load()) kernel.engine.kick(child);
+  }
   if (flags & kVfork) wait_for_vfork(parent, child);
   return tid;
 }
