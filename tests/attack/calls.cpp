@@ -325,12 +325,17 @@ ATTACK(iovec_toctou, Needs::Nothing) {
   for (const uint64_t bad : {layout::kKernelData + 0x40, layout::kCacheWindow, layout::kImage}) {
     const Ended ended = attempt(
         [&] {
-          static char good[4096], got[8192];
-          memset(good, 'A', sizeof good);
+          constexpr size_t kBytes = 4096;
+          static char got[2 * kBytes];
+          // The two addresses differ in one byte: a copy of the word that takes some bytes before and some after it was turned is one of them too.
+          char* const good = static_cast<char*>(mmap(reinterpret_cast<void*>((bad & 0xff'ffff'f000) | 0x1000'0000'0000), 2 * kBytes, PROT_READ | PROT_WRITE,
+                                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0)) + bad % kBytes;
+          if (good != reinterpret_cast<char*>((bad & 0xff'ffff'ffff) | 0x1000'0000'0000)) cannot("map a buffer");
+          memset(good, 'A', kBytes);
           static iovec vectors[2];
           static msghdr message;
-          vectors[0] = {good, sizeof good};
-          vectors[1] = {good, sizeof good};
+          vectors[0] = {good, kBytes};
+          vectors[1] = {good, kBytes};
           message.msg_iov = vectors;
           message.msg_iovlen = 2;
           shared_word = reinterpret_cast<uint64_t*>(&vectors[1].iov_base);
@@ -340,7 +345,7 @@ ATTACK(iovec_toctou, Needs::Nothing) {
           const int file = static_cast<int>(must("open", open("toctou", O_RDWR | O_CREAT | O_TRUNC, 0600)));
           start_flipping(reinterpret_cast<uint64_t>(good), bad);
           long whole = 0, cut = 0;
-          for (int i = 0; i < 4000; i++) {
+          for (int i = 0; i < 4000 || (whole == 0 && i < 1000000); i++) {
             long sent = 0, n = 0;
             switch (i % 3) {
               case 0:
@@ -354,10 +359,14 @@ ATTACK(iovec_toctou, Needs::Nothing) {
               default: sent = pwritev(file, vectors, 2, 0); n = sent < 0 ? 0 : pread(file, got, static_cast<size_t>(sent), 0);
             }
             sent == sizeof got ? whole++ : cut++;
-            for (long at = 0; at < n; at++)
-              if (got[at] != 'A') _exit(kGotMemory);
+            for (long at = 0; at < n; at++) {
+              if (got[at] == 'A') continue;
+              printf("way %d: byte %ld of %ld is %02x, %ld were sent\n", i % 3, at, n, static_cast<unsigned char>(got[at]), sent);
+              fflush(stdout);
+              _exit(kGotMemory);
+            }
             // And the other way: nothing but user memory is written. The buffers hold the same bytes.
-            if (pwrite(file, good, sizeof good, 0) > 0) preadv(file, vectors, 2, 0);
+            if (pwrite(file, good, kBytes, 0) > 0) preadv(file, vectors, 2, 0);
           }
           _exit(whole > 0 ? 0 : 3);
         },
