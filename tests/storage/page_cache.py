@@ -21,16 +21,16 @@ def run_python(folder, image, script, *switches, limit=120):
     return harness.run_guest(["/bin/sh", "-ec", shell, "sh", COMMON + script], limit=limit, switches=[f"ubd0={image}", *switches], root="/")
 
 
-def make_disk(folder, size):
+def make_disk(folder, size, features="-t ext4"):
     image = os.path.join(folder, "disk")
     with open(image, "wb") as file:
         file.truncate(size)
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", image], check=True)
+    subprocess.run(["mke2fs", "-q", *features.split(), image], check=True)
     return image
 
 
-def check(folder, size, script, wanted, *switches):
-    image = make_disk(folder, size)
+def check(folder, size, script, wanted, *switches, features="-t ext4"):
+    image = make_disk(folder, size, features)
     problems = disks.problems_of(run_python(folder, image, script, *switches), wanted)
     checked = subprocess.run(["e2fsck", "-fn", image], capture_output=True, text=True, check=False)
     if checked.returncode != 0:
@@ -109,7 +109,36 @@ print(os.system("true"), field("pgsteal_direct", "/proc/vmstat") > 10000)
     return check(folder, 256 * MIB, script, "True\n0\nTrue\nTrue\n0 True\n", "mem=96M")
 
 
-CHECKS = [check_ways_to_a_file, check_age, check_little_memory]
+def check_append_beside_sync(folder):
+    """One appends, others sync: whatever page they write out in between, what the one has synced is on the disk."""
+    script = """
+import random
+children = []
+for i in range(2):
+    pid = os.fork()
+    if pid == 0:
+        while not os.path.exists("end"): os.sync()
+        os._exit(0)
+    children.append(pid)
+chance = random.Random(1)
+text = b""
+with open("file", "wb", 0) as f:
+    end = time.monotonic() + 4
+    while time.monotonic() < end and len(text) < 30000000:
+        more = chance.randbytes(chance.randrange(1, 1500))
+        text += more
+        f.write(more)
+    os.fsync(f.fileno())
+open("end", "w").close()
+for pid in children: os.waitpid(pid, 0)
+open("/proc/sys/vm/drop_caches", "w").write("3")
+got = open("file", "rb").read()
+print(len(got) == len(text), next((i for i in range(min(len(got), len(text))) if got[i] != text[i]), None) if got != text else "equal")
+"""
+    return check(folder, 64 * MIB, script, "True equal\n", features="-t ext4 -b 1024")
+
+
+CHECKS = [check_ways_to_a_file, check_age, check_append_beside_sync, check_little_memory]
 
 
 def run_all(report, wanted):

@@ -109,6 +109,7 @@ Result<size_t> FileNode::write(uint64_t& offset, UserInBuffer& buffer, bool appe
     if (offset >= maximum_size()) return error(EFBIG);
     buffer.limit(maximum_size() - offset);
     if (offset > size) cached_.extend(size, offset);
+    const mm::CachedFile::Extending extending(cached_, size);
     count = TRY(way == Way::Direct ? cached_.write_direct(offset, buffer) : cached_.write(offset, buffer));
     if (offset + count > size) size_bytes_.store(offset + count, std::memory_order_release);
   }

@@ -62,6 +62,18 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   /// Copies the buffer into the file's pages. The caller excludes other writers and sets the size afterwards. ENOSPC and the like from reserve(), EFAULT,
   /// EIO, ENOMEM when nothing was written; else the bytes before that.
   Result<size_t> write(uint64_t offset, UserInBuffer& buffer);
+  /// Held by a writer from before write() until the new size is set: `size` is the old one. The page that holds the old end may be written out in between, without
+  /// what the writer has put behind the end, and so stays dirty.
+  class Extending {
+   public:
+    Extending(CachedFile& file, uint64_t size) : file_(file) { file_.extended_page_.store(size >> kPageShift, std::memory_order_relaxed); }
+    ~Extending() { file_.extended_page_.store(UINT64_MAX, std::memory_order_release); }
+    Extending(const Extending&) = delete;
+    Extending& operator=(const Extending&) = delete;
+
+   private:
+    CachedFile& file_;
+  };
   /// O_DIRECT: past the cache, coherent with it. Offset, memory and length are multiples of 512 (EINVAL); as read() and write() else. What is not whole
   /// pages within the file is written through the cache: the owner sets the size and then calls sync() for the range.
   Result<size_t> read_direct(uint64_t offset, UserOutBuffer& buffer);
@@ -261,7 +273,7 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   uint64_t fill_generation_ GUARDED_BY(store_.mutex_) = 0;  // moves on with each read into the cache
   std::atomic<uint64_t> dirty_pages_{0}, written_pages_{0};
   std::atomic<bool> written_by_mappings_{false};  // so bytes behind the end of the file may not be zero
-  std::atomic<uint64_t> extended_page_{UINT64_MAX};
+  std::atomic<uint64_t> extended_page_{UINT64_MAX};  // of an Extending
   // Chunks that are dirty lie in between.
   uint64_t first_dirty_chunk_ GUARDED_BY(store_.mutex_) = UINT64_MAX;
   uint64_t last_dirty_chunk_ GUARDED_BY(store_.mutex_) = 0;

@@ -239,6 +239,26 @@ TEST_F(CachedFileTest, WhatChangesWhileItIsWrittenIsWrittenAgain) {
   EXPECT_EQ(backing.stored(0, 5), "again");
 }
 
+// A sync of somebody else comes in between the copy of an appending write and its new size.
+TEST_F(CachedFileTest, WhatIsBeingAppendedStaysDirty) {
+  fake::Backing backing(cache_, group_);
+  ASSERT_EQ(backing.write(0, pattern(5000, 1)).value(), 5000u);
+  CachedFile& file = backing.cached_file();
+  const std::string more = pattern(100, 2);
+  {
+    const CachedFile::Extending extending(file, 5000);
+    UserInBuffer buffer(reinterpret_cast<uint64_t>(more.data()), more.size());
+    ASSERT_EQ(file.write(5000, buffer).value(), 100u);
+    file.sync(0, UINT64_MAX);
+    EXPECT_TRUE(file.is_dirty());
+    backing.size = 5100;
+  }
+  const uint64_t before = backing.writes;
+  file.sync(0, UINT64_MAX);
+  EXPECT_FALSE(file.is_dirty());
+  EXPECT_EQ(backing.writes, before + 1);
+}
+
 TEST_F(CachedFileTest, SyncWaitsForPagesThatOthersWrite) {
   fake::Backing backing(cache_, group_);
   EXPECT_TRUE(backing.write(0, "bytes").ok());

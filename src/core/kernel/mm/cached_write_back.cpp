@@ -44,7 +44,9 @@ bool CachedFile::take_dirty(uint64_t& cursor, uint64_t end, WriteReason reason, 
     run.note_writable(chunk_index, static_cast<PageMask>(state.writable & taken));
     // Under write-back before it stops being dirty, so that it is never taken for clean.
     state_of(chunk_index)->fetch_or(uint64_t{taken} << State::kWrittenShift, std::memory_order_seq_cst);
-    forget_dirty_locked(chunk_index, taken);
+    // What an appending writer has put behind the end of the file is not written with the page: it stays dirty.
+    const uint64_t extended = extended_page_.load(std::memory_order_acquire);
+    forget_dirty_locked(chunk_index, extended / kPagesInChunk == chunk_index ? static_cast<PageMask>(taken & ~page_mask(static_cast<unsigned>(extended % kPagesInChunk), 1)) : taken);
     took_last = first + count == kPagesInChunk;
   }
   if (run.count == 0) return false;
@@ -140,6 +142,7 @@ void CachedFile::start_write_back() {
 // --- mappings
 
 Result<void> CachedFile::make_writable(uint64_t first_page, uint64_t count) {
+  before_change();
   TRY(begin_fill());
   Result<void> outcome;
   bool was_clean = false;
