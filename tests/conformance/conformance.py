@@ -9,8 +9,10 @@ recorded/PROGRAM.txt is the output of a native run as root. It stands in where t
 root; `tests/run --record` writes it.
 """
 
+import contextlib
 import os
 import re
+import subprocess
 import tempfile
 
 import harness
@@ -18,8 +20,10 @@ import harness
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Also run with calls caught by seccomp: what they test has to do with entering and leaving the kernel.
 BY_SECCOMP = ["call_sites", "exec", "faults", "processes", "restarts", "segments", "signals", "threads", "vectors"]
-# Also run on a tmpfs: what they test is the work of a file system.
-ON_TMPFS = ["files_open", "files_at", "files_data", "directories", "permissions", "xattrs", "locks", "memory_files", "inotify"]
+# Also run on a tmpfs and on a disk with ext4: what they test is the work of a file system.
+ON_FILE_SYSTEMS = ["files_open", "files_at", "files_data", "directories", "permissions", "xattrs", "locks", "memory_files", "inotify"]
+# And on a disk: what they do with files on the side.
+ON_EXT4 = ON_FILE_SYSTEMS + ["async_io", "exec", "memory", "mounts", "pipes"]
 
 
 def program_names():
@@ -75,16 +79,39 @@ def visible(lines, case, ignored):
     return [line for line in lines if not any(line.startswith(prefix) for prefix in prefixes)]
 
 
-def native_output(name, command, on_tmpfs, record):
-    recorded = os.path.join(HERE, "recorded", name + ("@tmpfs" if on_tmpfs else "") + ".txt")
+def make_disk(folder):
+    image = os.path.join(folder, "disk")
+    with open(image, "wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", image], check=True)
+    return image
+
+
+@contextlib.contextmanager
+def native_place(kind):
+    """A directory for a native run: on an ext4 of its own where this user may mount one, else where temporary files are."""
+    with tempfile.TemporaryDirectory(prefix="umk-test-", dir="/dev/shm" if kind == "tmpfs" else None) as folder:
+        place = os.path.join(folder, "place")
+        os.mkdir(place)
+        is_mounted = kind == "ext4" and subprocess.run(["mount", "-t", "ext4", "-o", "loop", make_disk(folder), place], stderr=subprocess.DEVNULL, check=False).returncode == 0
+        os.chmod(folder, 0o755)
+        os.chmod(place, 0o755)
+        try:
+            yield place
+        finally:
+            if is_mounted:
+                subprocess.run(["umount", place], check=True)
+            harness.remove_tree(place)
+            os.makedirs(folder, exist_ok=True)
+
+
+def native_output(name, command, place, record):
+    recorded = os.path.join(HERE, "recorded", name + (f"@{place}" if place else "") + ".txt")
     if os.geteuid() != 0 and os.path.exists(recorded):
         with open(recorded, "rb") as file:
             return harness.Outcome(file.read(), b"", 0, 0)
-    with tempfile.TemporaryDirectory(prefix="umk-test-", dir="/dev/shm" if on_tmpfs else None) as folder:
-        os.chmod(folder, 0o755)
+    with native_place(place) as folder:
         outcome = harness.run(command, cwd=folder, limit=120)
-        harness.remove_tree(folder)
-        os.makedirs(folder, exist_ok=True)
     if record and not outcome.timed_out:
         os.makedirs(os.path.dirname(recorded), exist_ok=True)
         with open(recorded, "wb") as file:
@@ -92,23 +119,32 @@ def native_output(name, command, on_tmpfs, record):
     return outcome
 
 
-def guest_output(command, on_tmpfs, switches=()):
+def guest_output(command, place, switches=()):
+    """Also what e2fsck finds wrong with the disk, if there is one."""
+    problems = []
     with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
         os.chmod(folder, 0o755)
-        if on_tmpfs:
+        words = command
+        if place == "tmpfs":
             words = ["sh", "-c", 'mount -t tmpfs none . && cd "$PWD" && exec "$@"', "sh"] + command
-        else:
-            words = command
+        elif place == "ext4":
+            image = make_disk(folder)
+            switches = [*switches, f"ubd0={image}"]
+            words = ["sh", "-c", 'mkdir place && mount -t ext4 /dev/ubda place && chmod 755 place && cd place && "$@"; s=$?; cd ..; umount place; exit $s', "sh"] + command
         outcome = harness.run_guest(words, workdir=folder, limit=120, switches=switches)
+        if place == "ext4":
+            checked = subprocess.run(["e2fsck", "-fn", image], capture_output=True, text=True, errors="replace", check=False)
+            if checked.returncode != 0:
+                problems.append("e2fsck: " + checked.stdout[-600:])
         harness.remove_tree(folder)
         os.makedirs(folder, exist_ok=True)
-    return outcome
+    return outcome, problems
 
 
-def run_one(report, name, command, on_tmpfs, record, native_only, by_seccomp=False):
-    title = "conformance/" + name + ("@tmpfs" if on_tmpfs else "") + ("@seccomp" if by_seccomp else "")
+def run_one(report, name, command, place, record, native_only, by_seccomp=False):
+    title = "conformance/" + name + (f"@{place}" if place else "") + ("@seccomp" if by_seccomp else "")
     ignored, enosys = expectations(os.path.splitext(name)[0])
-    native = native_output(name, command, on_tmpfs, record)
+    native = native_output(name, command, place, record)
     problems = []
     if native.timed_out:
         problems.append("the native run was stopped at its time limit")
@@ -126,7 +162,8 @@ def run_one(report, name, command, on_tmpfs, record, native_only, by_seccomp=Fal
         report.add(title, problems, len(native_cases), len(bad) or bool(problems), native.seconds)
         return
 
-    guest = guest_output(command, on_tmpfs, ["dispatch=seccomp"] if by_seccomp else [])
+    guest, found = guest_output(command, place, ["dispatch=seccomp"] if by_seccomp else [])
+    problems += found
     guest_cases = split(guest.output)
     if guest.timed_out:
         problems.append(f"the guest was stopped at its time limit after {guest.seconds:.0f} s")
@@ -158,18 +195,18 @@ def run_one(report, name, command, on_tmpfs, record, native_only, by_seccomp=Fal
 def run_all(report, wanted, record=False, native_only=False):
     for name in program_names():
         command = [os.path.join(harness.PROGRAMS, "conformance", name)]
-        for on_tmpfs in (False, True) if name in ON_TMPFS else (False,):
-            title = "conformance/" + name + ("@tmpfs" if on_tmpfs else "")
+        for place in [None] + ["tmpfs"] * (name in ON_FILE_SYSTEMS) + ["ext4"] * (name in ON_EXT4):
+            title = "conformance/" + name + (f"@{place}" if place else "")
             if not wanted(title):
                 continue
             if not os.path.exists(command[0]):
                 report.add(title, [f"{command[0]} was not built"])
                 continue
-            run_one(report, name, command, on_tmpfs, record, native_only)
+            run_one(report, name, command, place, record, native_only)
         if name in BY_SECCOMP and not native_only and wanted(f"conformance/{name}@seccomp"):
-            run_one(report, name, command, False, record, native_only, True)
+            run_one(report, name, command, None, record, native_only, True)
     for name in scripts():
         if wanted("conformance/" + name):
             interpreter = "python3" if name.endswith(".py") else "sh"
             path = "/usr/bin/python3" if interpreter == "python3" else "/bin/sh"
-            run_one(report, name, [path, os.path.join(HERE, "scripts", name)], False, record, native_only)
+            run_one(report, name, [path, os.path.join(HERE, "scripts", name)], None, record, native_only)

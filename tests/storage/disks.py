@@ -397,6 +397,28 @@ def check_loop(folder):
     return problems
 
 
+def check_swap(folder):
+    """There is no swapping, and nothing says that there is."""
+    image = os.path.join(folder, "disk")
+    with open(image, "wb") as file:
+        file.truncate(16 * MIB)
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", image], check=True)
+    script = f"""
+        mkdir {folder}/mnt
+        mount /dev/ubda {folder}/mnt
+        head -c 1048576 /dev/zero > {folder}/mnt/swap
+        chmod 600 {folder}/mnt/swap
+        mkswap -q {folder}/mnt/swap
+        if swapon {folder}/mnt/swap 2> {folder}/message; then echo swaps; fi
+        grep -o 'Function not implemented' {folder}/message
+        wc -l < /proc/swaps
+        grep SwapTotal /proc/meminfo | tr -d ' '
+        grep -c '^167 ' /proc/umk/unimplemented
+        umount {folder}/mnt
+    """
+    return problems_of(guest(folder, script, f"ubd0={image}"), "Function not implemented\n1\nSwapTotal:0kB\n1\n")
+
+
 def check_root(folder):
     """--root IMAGE, --cow FILE, root_fs of the working directory, and messages for what is no root."""
     tree, image, cow = (os.path.join(folder, name) for name in ("tree", "image", "cow"))
@@ -440,7 +462,7 @@ def check_root(folder):
 
 
 CHECKS = [check_plain, check_read_only, check_partitions, check_statistics, check_discard, check_exclusive, check_mapping, check_cow, check_cow_refusals,
-          check_switched_backing, check_lock, check_shrunk, check_kill, check_loop, check_root]
+          check_switched_backing, check_lock, check_shrunk, check_kill, check_loop, check_swap, check_root]
 
 
 def run_all(report, wanted):
