@@ -3,6 +3,7 @@
 
 import os
 import struct
+import subprocess
 import zlib
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "seeds")
@@ -106,6 +107,64 @@ def cow_format_seeds():
     write("cow_format", "version1", struct.pack("<II", 0x4F4F4F4D, 1) + name[:256] + struct.pack("<IQI", 1700000000, 1 << 20, 512))
 
 
+def decompress_seeds():
+    """A text with repetitions, packed by each method; the tools are those of Debian. The bare blocks are cut out of what lz4 and lzop write."""
+    text = b"".join(b"line %d of a text, line %d of %d\n" % (i % 7, i, i * i) for i in range(60))
+
+    def packed(*command):
+        return subprocess.run(command, input=text, capture_output=True, check=True).stdout
+
+    write("decompress", "zlib", b"\0\4" + zlib.compress(text))
+    write("decompress", "zlib_stored", b"\0\4" + zlib.compress(text[:300], 0))
+    write("decompress", "lz4", b"\1\4" + packed("lz4", "-lc9")[8:])
+    lzo = packed("lzop", "-c9")
+    at = 33 + 1 + lzo[33] + 4
+    write("decompress", "lzo", b"\2\4" + lzo[at + 12:at + 12 + struct.unpack_from(">I", lzo, at + 4)[0]])
+    write("decompress", "xz", b"\3\4" + packed("xz", "-c", "--check=none"))
+    write("decompress", "xz_x86", b"\3\4" + packed("xz", "-c", "--check=crc32", "--x86", "--lzma2"))
+    write("decompress", "zstd", b"\4\4" + packed("zstd", "-c19", "--no-check"))
+    write("decompress", "zstd_fast", b"\4\4" + packed("zstd", "-c1", "--no-check"))
+
+
+def squashfs_seeds():
+    layout = struct.pack("<IIIIIHHHHHHQQQQQQQQ", 0x73717368, 5, 0, 131072, 1, 1, 17, 0xC0, 1, 4, 0, 0x20, 4096, 3000, 2**64 - 1, 1000, 2000, 2500, 2**64 - 1)
+    write("squashfs", "layout", b"\0" + layout)
+    head = struct.pack("<HHHII", 0o644, 0, 0, 1000, 7)
+    write("squashfs", "file", b"\1" + struct.pack("<H", 9) + head + struct.pack("<QQQIIII", 96, 300000, 0, 1, 0, 5, 2**32 - 1) + struct.pack("<II", 5000, 6000))
+    index = struct.pack("<III", 8000, 100, 3) + b"name"
+    write("squashfs", "directory_inode", b"\1" + struct.pack("<H", 8) + head + struct.pack("<IIIIHHI", 3, 9000, 0, 6, 1, 12, 2**32 - 1) + index)
+    write("squashfs", "link", b"\1" + struct.pack("<H", 3) + head + struct.pack("<II", 1, 6) + b"target")
+    entries = b"".join(struct.pack("<HhHH", 32 * i, i, 2, 3) + b"f%03d" % i for i in range(5))
+    write("squashfs", "directory", b"\2" + struct.pack("<III", 4, 0, 7) + entries)
+    attributes = struct.pack("<HH", 0, 1) + b"x" + struct.pack("<I", 5) + b"value" + struct.pack("<HH", 0x102, 3) + b"sel" + struct.pack("<IQ", 8, 0x12345)
+    write("squashfs", "attributes", b"\3" + attributes)
+
+
+def iso9660_seeds():
+    def both(value, form="I"):
+        return struct.pack("<" + form, value) + struct.pack(">" + form, value)
+
+    def field(signature, content):
+        return signature + bytes([len(content) + 4, 1]) + content
+
+    def record(name, system_use=b"", flags=0):
+        text = both(24) + both(2048) + bytes([120, 2, 29, 12, 30, 15, 4, flags, 0, 0]) + both(1, "H") + bytes([len(name)]) + name
+        text += b"\0" * (len(name) % 2 == 0) + system_use
+        text += b"\0" * (len(text) % 2)
+        return bytes([len(text) + 2, 0]) + text
+
+    posix = field(b"PX", both(0o100644) + both(1) + both(1000) + both(1000)) + field(b"TF", bytes([0x0E]) + bytes([120, 2, 29, 12, 30, 15, 4]) * 3)
+    name = field(b"NM", b"\0a longer name.txt")
+    link = field(b"SL", b"\0" + b"\x08\0" + b"\0\3usr" + b"\4\0" + b"\1\2li" + b"\0\1b")
+    more = field(b"CE", both(30) + both(100) + both(200)) + field(b"CL", both(40)) + field(b"PN", both(8) + both(300))
+    descriptor = (b"\1CD001\1".ljust(80, b"\0") + both(40)).ljust(128, b"\0") + both(2048, "H")
+    write("iso9660", "descriptor", b"\0" + descriptor.ljust(156, b"\0") + record(b"\0", flags=2))
+    write("iso9660", "joliet", b"\0" + (b"\2CD001\1".ljust(88, b"\0") + b"%/E").ljust(128, b"\0") + both(2048, "H") + b"\0" * 24 + record(b"\0", flags=2))
+    first = record(b"\0", field(b"SP", b"\xbe\xef\0") + posix, 2)
+    write("iso9660", "records", b"\1" + first + record(b"README.TXT;1", posix + name) + record(b"\0A\0\xe4\0;\0001", flags=128) + record(b"A.;1"))
+    write("iso9660", "fields", b"\2" + posix + name + link + more)
+
+
 def line_discipline_seeds():
     """Steps as the target reads them: a step's number, then its bytes."""
 
@@ -167,6 +226,9 @@ if __name__ == "__main__":
     elf_seeds()
     ext4_seeds()
     cpio_seeds()
+    decompress_seeds()
+    squashfs_seeds()
+    iso9660_seeds()
     cow_format_seeds()
     line_discipline_seeds()
     partition_table_seeds()
