@@ -38,7 +38,12 @@ Result<void> mount_root_device(vfs::Vfs& vfs, block::BlockDevices& devices, cons
   TRY(vfs.make_node(caller, {nullptr, kNode}, static_cast<uint32_t>(vfs::FileType::BlockDevice) | 0600, device->number()));
   const auto try_type = [&](std::string_view type) {
     uint64_t flags = vfs::mount_flags::kSilent | (request.root_read_only || device->is_read_only() ? vfs::mount_flags::kReadOnly : 0);
-    const Result<void> mounted = vfs.mount(caller, kNode, {nullptr, "/"}, type, flags, request.root_flags);
+    Result<void> mounted = vfs.mount(caller, kNode, {nullptr, "/"}, type, flags, request.root_flags);
+    if (mounted.code() == EACCES && !(flags & vfs::mount_flags::kReadOnly)) {
+      // What cannot be written is a root all the same.
+      flags |= vfs::mount_flags::kReadOnly;
+      mounted = vfs.mount(caller, kNode, {nullptr, "/"}, type, flags, request.root_flags);
+    }
     if (mounted.ok()) log(LogLevel::Info, "VFS: Mounted root ({} filesystem){} on device {}:{}.", type, flags & vfs::mount_flags::kReadOnly ? " readonly" : "", device->number().major, device->number().minor);
     return mounted;
   };

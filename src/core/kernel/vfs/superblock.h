@@ -49,7 +49,9 @@ class Superblock : public RefCounted {
   virtual void show_options(TextSink&) {}
 
   bool is_read_only() const { return read_only_.load(std::memory_order_relaxed); }
-  void set_read_only(bool read_only) { read_only_.store(read_only); }
+  void set_read_only(bool read_only) { read_only_.store(read_only || is_never_written()); }
+  /// A format that knows no writing: mounted read-only whatever is asked for.
+  virtual bool is_never_written() const { return false; }
 
   /// Inodes that have inotify marks: lets the VFS skip notification with one load (notify.h).
   std::atomic<uint32_t> watched_inodes{0};

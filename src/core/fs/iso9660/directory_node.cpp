@@ -1,0 +1,56 @@
+#include "core/fs/iso9660/nodes.h"
+
+namespace umk::iso9660 {
+
+namespace {
+
+constexpr uint64_t kFirstPosition = 2;
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+
+}  // namespace
+
+bool DirectoryNode::is_same(std::string_view name, std::string_view wanted) const {
+  if (name == wanted) return true;
+  if (!home().options().ignores_case || home().has_rock_ridge() || name.size() != wanted.size()) return false;
+  for (size_t i = 0; i < name.size(); ++i)
+    if (lower(name[i]) != lower(wanted[i])) return false;
+  return true;
+}
+
+Result<RefPtr<vfs::Inode>> DirectoryNode::lookup(std::string_view name) {
+  if (name.size() > 255) return error(ENAMETOOLONG);
+  DirectoryScan scan(home(), place_, size_bytes(), 0);
+  ScannedFile file;
+  while (TRY(scan.next(file))) {
+    if (!is_same(file.name, name)) continue;
+    RefPtr<vfs::ReadOnlyInode> found = TRY(home().inode(file));
+    if (found->is_directory()) TRY(found->found_under(number_));
+    return RefPtr<vfs::Inode>(std::move(found));
+  }
+  return error(ENOENT);
+}
+
+Result<uint64_t> DirectoryNode::list(uint64_t position, vfs::InodeNumber parent_number, vfs::DirectorySink& sink) {
+  if (position == 0) {
+    if (!sink.emit(".", number_, vfs::FileType::Directory, 1)) return position;
+    position = 1;
+  }
+  if (position == 1) {
+    if (!sink.emit("..", parent_number, vfs::FileType::Directory, kFirstPosition)) return position;
+    position = kFirstPosition;
+  }
+  DirectoryScan scan(home(), place_, size_bytes(), position - kFirstPosition);
+  ScannedFile file;
+  while (TRY(scan.next(file))) {
+    // Of directories the number is where they are.
+    const uint64_t own_block = file.fields.child ? *file.fields.child : file.record.extent;
+    const vfs::InodeNumber number = Volume::number_at(file.is_directory() ? own_block << home().block_bits() : file.place);
+    const uint64_t next = kFirstPosition + scan.position();
+    if (!sink.emit(file.name, number, file.type(), next)) return kFirstPosition + file.position;
+    position = next;
+  }
+  return kFirstPosition + scan.position();
+}
+
+}  // namespace umk::iso9660
