@@ -60,11 +60,15 @@ Result<RefPtr<vfs::Inode>> DirectoryNode::make(const vfs::Caller& caller, std::s
   RefPtr<Node> node;
   Journal::Handle handle = TRY(volume().begin(kNameCredits + kNewInodeCredits + kAttributeCredits));
   const uint32_t fresh_number = TRY(volume().allocate_inode(handle, inode_number(), makes_directory));
-  Result<RefPtr<Node>> made = Node::make(volume(), {fresh_number, owner.mode, owner.uid, owner.gid, wanted.device, inherited});
-  if (!made.ok()) {
+  const auto give_up = [&](Error failure) -> Error {
     const Result<void> freed = volume().free_inode(handle, fresh_number, makes_directory);
-    return freed.ok() ? made.failure() : volume().failed_midway(freed.failure());
-  }
+    return freed.ok() ? failure : volume().failed_midway(freed.failure());
+  };
+  // Kept, so that storing the inode does not fail when others know it already.
+  const Result<Volume::InodePlace> place = volume().inode_place(fresh_number);
+  if (!place.ok()) return give_up(place.failure());
+  Result<RefPtr<Node>> made = Node::make(volume(), {fresh_number, owner.mode, owner.uid, owner.gid, wanted.device, inherited});
+  if (!made.ok()) return give_up(made.failure());
   node = made.take();
   MutexLock node_lock(node->mutex());
   Result<void> outcome = fill_new(handle, *node, wanted);

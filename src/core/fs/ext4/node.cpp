@@ -173,6 +173,8 @@ Result<Mapping> Node::map_locked(uint32_t logical, uint32_t maximum) { return us
 
 Result<void> Node::insert_locked(Journal::Handle& handle, const Extent& extent) {
   add_sectors_locked(extent.length);
+  // Kept, so that storing the record does not fail when the map has changed.
+  const Volume::InodePlace place = TRY(volume().inode_place(inode_number()));
   return uses_extents() ? insert_extent(handle, extent) : insert_indirect(handle, extent);
 }
 
