@@ -1,5 +1,6 @@
 """Copy-on-write files between our tools and those of Debian's uml-utilities, in both directions."""
 
+import hashlib
 import os
 import random
 import struct
@@ -202,6 +203,43 @@ def check_kernel_of_uml(folder):
     return problems
 
 
+def check_written_by_kernel_of_uml(folder):
+    """A file system that umk was killed on is mounted by the kernel of user-mode-linux through a copy-on-write file: it replays our journal into that file, and then
+    ends, as it finds nothing to run. umk reads the result."""
+    backing, cow, merged, tree, mount = (os.path.join(folder, name) for name in ("backing", "cow", "merged", "tree", "mount"))
+    for name in (mount, os.path.join(tree, "dev"), os.path.join(tree, "sbin")):
+        os.makedirs(name)
+    with open(backing, "wb") as file:
+        file.truncate(32 << 20)
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, backing], check=True)
+    script = f"mount -t ext4 /dev/ubda {mount}; for i in $(seq 50); do mkdir {mount}/d$i; echo $i > {mount}/d$i/file; done; sync; echo synced; sleep 60"
+    with subprocess.Popen(harness.guest_command(["/bin/sh", "-ec", script], switches=[f"ubd0={backing}"]), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as machine:
+        is_synced = machine.stdout.readline() == b"synced\n"
+        machine.kill()
+    harness.reap_leftovers()
+    if not is_synced:
+        return ["nothing was written"]
+    os.utime(backing, (1700000000, 1700000000))
+    words = ["/usr/bin/linux.uml", f"ubd0={cow},{backing}", "root=/dev/ubda", "rootfstype=ext4", "rw", "con0=null,fd:1", "con=null", "mem=64M", f"uml_dir={folder}/"]
+    said = harness.run(words, limit=60, patience=3.0)
+    if b"recovery complete" not in said.output:
+        return ["it replays nothing"] + harness.tail(said.output, 10)
+    status, text = call(f"{OURS}/uml_moo", cow, merged)
+    problems = [] if status == 0 else [f"uml_moo: {text}"]
+    script = (f"md5sum < /dev/ubda | cut -d' ' -f1; mount -t ext4 /dev/ubda {mount}; cat {mount}/d*/file | sort -n | md5sum | cut -d' ' -f1;"
+              f" umount {mount}")
+    outcome = harness.run_guest(["/bin/sh", "-ec", script], switches=[f"ubd0={cow}"])
+    numbers = "".join(f"{i}\n" for i in range(1, 51)).encode()
+    wanted = "".join(hashlib.md5(data).hexdigest() + "\n" for data in (contents(merged), numbers))
+    if outcome.status != 0 or outcome.output.decode() != wanted:
+        problems += ["umk reads something else"] + harness.tail(outcome.output + outcome.error)
+    call(f"{THEIRS}/uml_moo", cow, merged)
+    checked = subprocess.run(["e2fsck", "-fn", merged], capture_output=True, text=True, errors="replace", check=False)
+    if checked.returncode != 0:
+        problems.append("e2fsck: " + checked.stdout[-600:])
+    return problems
+
+
 def run_all(report, wanted):
     checks = [("storage/cow_tools/options", check_options, False), ("storage/cow_tools/files_alike", check_made_alike, True),
               ("storage/cow_tools/old_versions", check_old_versions, True)]
@@ -213,6 +251,7 @@ def run_all(report, wanted):
     # The package is large; where it is there, it is asked.
     if os.access("/usr/bin/linux.uml", os.X_OK):
         checks.append(("storage/cow_tools/kernel_of_uml", check_kernel_of_uml, False))
+        checks.append(("storage/cow_tools/written_by_kernel_of_uml", check_written_by_kernel_of_uml, True))
     for title, check, needs_theirs in checks:
         if not wanted(title):
             continue
