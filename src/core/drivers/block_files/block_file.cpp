@@ -49,8 +49,46 @@ Result<size_t> BlockFile::read_at(uint64_t offset, UserOutBuffer& buffer) {
   const uint64_t size = device_.size_bytes();
   if (offset >= size) return size_t{0};
   buffer.limit(static_cast<size_t>(std::min<uint64_t>(buffer.remaining(), size - offset)));
+  follow_mounted_user();
   mm::CachedFile& cached = pages_->cached_file();
   return is_direct() ? cached.read_direct(offset, buffer) : cached.read(offset, buffer);
+}
+
+void BlockFile::follow_mounted_user() {
+  device_.with_mounted_user([&](block::MountedUser& user) {
+    const uint64_t version = user.bring_up_to_date();
+    if (device_.shown_version.exchange(version) != version) pages_->write_and_drop();
+  });
+}
+
+// Not by pages, which hold more than what is written: the filesystem may be changing the rest of them.
+Result<size_t> BlockFile::write_beside(block::MountedUser& user, uint64_t offset, UserInBuffer& buffer) {
+  std::unique_ptr<std::byte[]> piece(new (std::nothrow) std::byte[kPieceBytes]);
+  if (!piece) return error(ENOMEM);
+  MutexLock lock(pages_->writers);
+  const uint32_t sector = device_.logical_block_bytes();
+  size_t written = 0;
+  while (buffer.remaining() != 0) {
+    const Result<size_t> got = buffer.get(std::span(piece.get(), std::min(buffer.remaining(), kPieceBytes)));
+    const size_t here = got.ok() ? round_down(got.value(), sector) : 0;
+    if (here == 0) {
+      if (written != 0) break;
+      return got.ok() ? error(EFAULT) : got.failure();
+    }
+    mm::CachedFile& cached = pages_->cached_file();
+    cached.sync(offset, offset + here);
+    const Result<void> outcome = device_.write(offset, std::span<const std::byte>(piece.get(), here));
+    (void)cached.invalidate(offset >> kPageShift, (page_up(offset + here) >> kPageShift) - (offset >> kPageShift));
+    if (!outcome.ok()) {
+      if (written != 0) break;
+      return outcome.failure();
+    }
+    user.device_changed(offset, here);
+    offset += here;
+    written += here;
+    if (here < got.value()) break;
+  }
+  return written;
 }
 
 Result<size_t> BlockFile::write_at(uint64_t& offset, UserInBuffer& buffer, bool) {
@@ -61,6 +99,10 @@ Result<size_t> BlockFile::write_at(uint64_t& offset, UserInBuffer& buffer, bool)
   if (offset >= size) return error(ENOSPC);
   buffer.limit(static_cast<size_t>(std::min<uint64_t>(buffer.remaining(), size - offset)));
   mm::CachedFile& cached = pages_->cached_file();
+  if (is_aligned(offset | buffer.remaining(), device_.logical_block_bytes())) {
+    Result<size_t> outcome = size_t{0};
+    if (device_.with_mounted_user([&](block::MountedUser& user) { outcome = write_beside(user, offset, buffer); })) return outcome;
+  }
   size_t written;
   {
     MutexLock lock(pages_->writers);
@@ -128,6 +170,22 @@ Result<int64_t> BlockFile::discard_or_zero(uint32_t request, uint64_t argument) 
   return int64_t{0};
 }
 
+// BLKPG of partx(8), addpart(8), delpart(8), resizepart(8).
+Result<void> BlockFile::change_partition(Task& task, uint64_t argument) {
+  using namespace block_ioctl;
+  const PartitionChange change = TRY(UserPtr<PartitionChange>(argument).read());
+  if (!task.credentials().has(Capability::SysAdmin)) return error(EACCES);
+  const PartitionPlace place = TRY(UserPtr<PartitionPlace>(change.data).read());
+  if (device_.disk() || place.number <= 0) return error(EINVAL);
+  const uint32_t number = static_cast<uint32_t>(place.number);
+  block::BlockDevices& devices = files_.devices();
+  if (change.operation == kRemovePartition) return devices.remove_partition(device_, number);
+  if (change.operation != kAddPartition && change.operation != kResizePartition) return error(EINVAL);
+  if (place.start < 0 || place.length <= 0) return error(EINVAL);
+  const uint64_t start = static_cast<uint64_t>(place.start), length = static_cast<uint64_t>(place.length);
+  return change.operation == kAddPartition ? devices.add_partition(device_, number, start, length) : devices.resize_partition(device_, number, start, length);
+}
+
 Result<int64_t> BlockFile::ioctl(Task& task, uint32_t request, uint64_t argument) {
   using namespace block_ioctl;
   const bool is_administrator = task.credentials().has(Capability::SysAdmin);
@@ -183,6 +241,9 @@ Result<int64_t> BlockFile::ioctl(Task& task, uint32_t request, uint64_t argument
       // The table is read from the device.
       pages_->cached_file().sync();
       TRY(files_.devices().rescan(device_));
+      return int64_t{0};
+    case kPartitions:
+      TRY(change_partition(task, argument));
       return int64_t{0};
     case kDiscard:
     case kSecureDiscard:

@@ -35,6 +35,10 @@ class BlockFile final : public vfs::OpenFile {
   /// EINVAL unless O_DIRECT's alignment is kept.
   Result<void> check_direct(uint64_t offset, const BufferCursor& buffer) const;
   Result<void> report_errors();
+  /// Of a mounted device: what its filesystem has changed is seen, and what it is told at once of what is written.
+  void follow_mounted_user();
+  Result<size_t> write_beside(block::MountedUser& user, uint64_t offset, UserInBuffer& buffer);
+  Result<void> change_partition(Task& task, uint64_t argument);
   Result<int64_t> discard_or_zero(uint32_t request, uint64_t argument);
 
   BlockFiles& files_;

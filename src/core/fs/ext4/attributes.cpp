@@ -183,6 +183,7 @@ Result<void> Node::store_attribute(Journal::Handle& handle, uint8_t index, std::
   }
   if (!outside.empty()) {
     if (!block) {
+      TRY(volume().check_allowance(1));
       const Volume::Run run = TRY(volume().allocate_blocks(handle, volume().goal_for(inode_number()), 1));
       block = TRY(volume().cache().make(run.block, BufferKind::Attributes));
       record().set_attribute_block(run.block);

@@ -6,6 +6,7 @@
 
 #include "core/base/log.h"
 #include "core/fs/ext4/volume.h"
+#include "core/kernel/task/task.h"
 
 namespace umk::ext4 {
 
@@ -39,8 +40,9 @@ BitRun find_run(ConstBytes taken, ConstBytes pending, uint32_t from, uint32_t en
 bool Volume::may_be_file_blocks(uint64_t block, uint64_t count) const {
   if (block <= geometry_.first_data_block || block >= geometry_.block_count || count > geometry_.block_count - block) return false;
   // The first range that ends behind the block must begin behind its end.
-  const auto found = std::upper_bound(system_ranges_.begin(), system_ranges_.end(), block, [](uint64_t wanted, const SystemRange& range) { return wanted < range.end; });
-  return found == system_ranges_.end() || found->first >= block + count;
+  const Vector<SystemRange>& ranges = *system_ranges_;
+  const auto found = std::upper_bound(ranges.begin(), ranges.end(), block, [](uint64_t wanted, const SystemRange& range) { return wanted < range.end; });
+  return found == ranges.end() || found->first >= block + count;
 }
 
 uint64_t Volume::goal_for(uint32_t inode) const {
@@ -48,11 +50,29 @@ uint64_t Volume::goal_for(uint32_t inode) const {
   return geometry_.group_first_block(group < geometry_.group_count ? group : 0);
 }
 
+/// ext4(5), resuid and resgid; the kernel's own threads only write what was promised.
+bool Volume::may_use_reserve() const {
+  const Task* task = Task::current_or_null();
+  if (!task) return true;
+  const Credentials& who = task->credentials();
+  return who.fsuid == options_.reserved_uid || (options_.reserved_gid != 0 && (who.fsgid == options_.reserved_gid || who.in_group(options_.reserved_gid))) ||
+         who.has(Capability::SysResource);
+}
+
+uint64_t Volume::allowance(uint64_t wanted) const {
+  const int64_t free = free_blocks_.load(std::memory_order_relaxed) - promised_blocks_.load(std::memory_order_relaxed);
+  const int64_t reserved = static_cast<int64_t>(geometry_.reserved_blocks);
+  if (free - reserved >= static_cast<int64_t>(wanted)) return wanted;
+  const int64_t left = may_use_reserve() ? free : free - reserved;
+  return left <= 0 ? 0 : std::min(static_cast<uint64_t>(left), wanted);
+}
+
 Result<void> Volume::promise_blocks(uint64_t count) {
   // Some are kept for the metadata that leads to the promised ones.
   const int64_t wanted = static_cast<int64_t>(count), spare = static_cast<int64_t>(count / 64) + 24;
   const int64_t promised = promised_blocks_.fetch_add(wanted, std::memory_order_relaxed);
-  if (free_blocks_.load(std::memory_order_relaxed) - promised >= wanted + spare) return {};
+  const int64_t left = free_blocks_.load(std::memory_order_relaxed) - promised - (wanted + spare);
+  if (left >= static_cast<int64_t>(geometry_.reserved_blocks) || (left >= 0 && may_use_reserve())) return {};
   promised_blocks_.fetch_sub(wanted, std::memory_order_relaxed);
   return error(ENOSPC);
 }

@@ -97,7 +97,7 @@ class BlockCache {
   void drop(uint64_t block);
   /// Forgets everything that nobody holds: the device was changed behind the cache (recovery).
   void drop_all();
-  void set_block_count(uint64_t count) { block_count_ = count; }
+  void set_block_count(uint64_t count) { block_count_.store(count, std::memory_order_relaxed); }
 
  private:
   static constexpr uint32_t kBytes = 16 << 20;
@@ -113,7 +113,7 @@ class BlockCache {
 
   block::BlockDevice& device_;
   const uint32_t block_size_;
-  uint64_t block_count_;
+  std::atomic<uint64_t> block_count_;
   const size_t limit_;
   Checker& checker_;
   Mutex mutex_{LockRank::DiskFilesystem};

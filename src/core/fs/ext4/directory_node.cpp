@@ -17,6 +17,7 @@ Result<RefPtr<Buffer>> DirectoryNode::read_block(uint32_t logical, BufferKind ki
 Result<RefPtr<Buffer>> DirectoryNode::append_block(Journal::Handle& handle, BufferKind kind, uint32_t& logical) {
   logical = block_count();
   MutexLock lock(map_mutex_);
+  TRY(volume().check_allowance(1));
   const Volume::Run run = TRY(volume().allocate_blocks(handle, goal_locked(logical), 1));
   RefPtr<Buffer> buffer = TRY(volume().cache().make(run.block, kind, checksum_seed()));
   const Result<void> inserted = insert_locked(handle, {logical, 1, run.block, true});

@@ -345,7 +345,12 @@ Result<void> FileNode::allocate_range(uint64_t first, uint64_t end) {
       MutexLock lock(map_mutex_);
       const Mapping mapping = TRY(map_locked(static_cast<uint32_t>(block), static_cast<uint32_t>(end - block)));
       if (!mapping.is_hole()) return block + mapping.count;
-      const uint32_t wanted = std::min<uint32_t>(mapping.count, kUninitialisedExtentMaximum);
+      uint32_t wanted = std::min<uint32_t>(mapping.count, kUninitialisedExtentMaximum);
+      if (const uint64_t fresh = promises_.missing(block, block + wanted)) {
+        const uint64_t allowed = volume().allowance(fresh);
+        if (allowed == 0) return error(ENOSPC);
+        if (allowed < fresh) wanted = static_cast<uint32_t>(allowed);
+      }
       const Volume::Run run = TRY(volume().allocate_blocks(handle, goal_locked(static_cast<uint32_t>(block)), wanted));
       const Result<void> inserted = insert_locked(handle, {static_cast<uint32_t>(block), run.count, run.block, false});
       if (!inserted.ok()) {

@@ -147,6 +147,11 @@ bool Journal::has_changes() {
   return buffer_count_ != 0;
 }
 
+bool Journal::is_behind() {
+  MutexLock lock(mutex_);
+  return buffer_count_ != 0 || !awaiting_home_.empty();
+}
+
 // --- commits
 
 void Journal::become_still() {
@@ -344,6 +349,7 @@ Result<void> Journal::write_home() {
       TRY(segments.push_back({sorted[i]->bytes().data(), size}));
     TRY(cache_.device().write(first * size, std::span<const Segment>(segments.data(), segments.size())));
   }
+  places_written_.fetch_add(1, std::memory_order_acq_rel);
   MutexLock lock(mutex_);
   while (!awaiting_home_.empty()) {
     Buffer& buffer = awaiting_home_.front();

@@ -106,6 +106,11 @@ class Journal {
   void set_commit_interval(uint32_t seconds) { commit_interval_seconds_ = seconds; }
   bool is_committed(uint32_t transaction);
   bool has_changes();
+  /// Changes that are not in their places yet.
+  bool is_behind();
+  /// Moves on whenever blocks were written to their places.
+  void count_places_from(uint64_t number) { places_written_.store(number, std::memory_order_release); }
+  uint64_t places_written() const { return places_written_.load(std::memory_order_acquire); }
 
  private:
   using BufferList = List<Buffer, BufferTransactionTag>;
@@ -141,6 +146,7 @@ class Journal {
   uint32_t commit_interval_seconds_ = 5;
   uint32_t maximum_buffers_ = 2048;  // of a transaction
   std::atomic<bool> aborted_{false};
+  std::atomic<uint64_t> places_written_{1};
 
   Mutex commit_mutex_{LockRank::DiskFilesystem};
   uint32_t head_ = 0, tail_ = 0;  // of the log; under commit_mutex_

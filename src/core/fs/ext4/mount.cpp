@@ -10,10 +10,15 @@ namespace umk::ext4 {
 
 namespace {
 
-Result<Geometry> read_geometry(block::BlockDevice& device, Bytes superblock) {
+/// `may_be_torn`: a crash may have come while the superblock was written, and its journal makes it good.
+Result<Geometry> read_geometry(block::BlockDevice& device, Bytes superblock, bool may_be_torn) {
   TRY(device.read(kSuperblockOffset, superblock));
   std::string_view reason = "no ext4 filesystem";
   Result<Geometry> parsed = Geometry::parse(superblock, reason);
+  if (!parsed.ok() && parsed.code() == EUCLEAN && may_be_torn) {
+    parsed = Geometry::parse(superblock, reason, Geometry::Checksum::Ignored);
+    if (parsed.ok() && (!parsed.value().has_incompat(incompat::kRecover) || parsed.value().journal_inode == 0)) parsed = error(EUCLEAN);
+  }
   if (!parsed.ok()) {
     log(LogLevel::Error, "ext4: {}: {}", device.name(), reason);
     return parsed;
@@ -54,9 +59,11 @@ Result<RefPtr<Volume>> Volume::mount(std::string_view type_name, RefPtr<block::B
   Vector<std::byte> superblock;
   TRY(superblock.resize(kSuperblockSize));
   if (device->size_bytes() < kSuperblockOffset + kSuperblockSize) return error(EINVAL);
-  const Geometry geometry = TRY(read_geometry(*device, superblock));
+  const Geometry geometry = TRY(read_geometry(*device, superblock, !device->is_read_only()));
   MountOptions options = MountOptions::defaults(geometry);
   TRY(options.parse(option_text));
+  // Without a replay it has to be right as it is.
+  if (options.no_load) TRY(read_geometry(*device, superblock, false));
   if (!read_only && device->is_read_only()) return error(EACCES);
   if (!read_only && !may_be_written(*device, geometry)) return error(EROFS);
   if (!read_only && options.no_load && geometry.has_compat(compat::kHasJournal)) return error(EINVAL);
@@ -68,7 +75,8 @@ Result<RefPtr<Volume>> Volume::mount(std::string_view type_name, RefPtr<block::B
     MutexLock lock(volume->nodes_mutex_);
     TRY(volume->node_buckets_.resize(4096));
   }
-  TRY(volume->load_groups());
+  const bool needs_replay = geometry.has_incompat(incompat::kRecover) && geometry.journal_inode != 0 && !options.no_load && !device->is_read_only();
+  TRY(volume->load_groups(needs_replay ? Replay::ToCome : Replay::Done));
   TRY(volume->open_journal(read_only));
   RefPtr<Node> root = TRY(volume->node(kRootInode));
   if (!root->is_directory()) return volume->damaged("root directory", kRootInode);
@@ -99,14 +107,16 @@ Volume::Volume(std::string_view type_name, RefPtr<block::BlockDevice> device, mm
 
 Volume::~Volume() { stop_writing(); }
 
-Result<void> Volume::load_groups() {
+Result<void> Volume::load_groups(Replay replay) {
   descriptors_.clear();
+  Vector<RefPtr<Buffer>> descriptors;
   superblock_ = TRY(cache_.read(geometry_.block_size == 1024 ? 1 : 0, BufferKind::Superblock));
   for (uint32_t i = 0; i < geometry_.descriptor_blocks(); ++i) {
     const uint64_t block = geometry_.descriptor_block(i);
     if (block >= geometry_.block_count) return damaged("group descriptors", 0, block);
-    TRY(descriptors_.push_back(TRY(cache_.read(block, BufferKind::Descriptors, i))));
+    TRY(descriptors.push_back(TRY(cache_.read(block, BufferKind::Descriptors, i))));
   }
+  TRY(descriptors_.publish(std::move(descriptors)));
   int64_t blocks = 0, inodes = 0;
   for (uint32_t group = 0; group < geometry_.group_count; ++group) {
     const GroupDescriptor d = descriptor(group);
@@ -114,6 +124,7 @@ Result<void> Volume::load_groups() {
       log(LogLevel::Error, "ext4: {}: the descriptor of group {} is damaged", device_->name(), group);
       return error(EUCLEAN);
     }
+    if (replay == Replay::ToCome) return {};
     blocks += d.free_blocks();
     inodes += d.free_inodes();
   }
@@ -124,36 +135,42 @@ Result<void> Volume::load_groups() {
     groups_.clear();
     TRY(groups_.resize(geometry_.group_count));
   }
-  return collect_system_ranges();
+  return collect_system_ranges(geometry_, {});
 }
 
 /// Blocks that no file may have: copies of the superblock with the descriptors, bitmaps, inode tables.
-Result<void> Volume::collect_system_ranges() {
-  system_ranges_.clear();
+Result<void> Volume::collect_system_ranges(const Geometry& whole, std::span<const NewGroup> fresh) {
+  Vector<SystemRange> ranges;
   const auto add = [&](uint64_t first, uint64_t count) -> Result<void> {
     if (count == 0) return {};
     // Tables of neighbouring groups mostly follow each other.
-    if (!system_ranges_.empty() && system_ranges_.back().end == first) {
-      system_ranges_.back().end += count;
+    if (!ranges.empty() && ranges.back().end == first) {
+      ranges.back().end += count;
       return {};
     }
-    return system_ranges_.push_back({first, first + count});
+    return ranges.push_back({first, first + count});
   };
-  const uint64_t table_blocks = geometry_.inodes_per_group / geometry_.inodes_per_block();
-  TRY(add(0, geometry_.first_data_block));
-  for (uint32_t group = 0; group < geometry_.group_count; ++group) {
-    uint64_t count = geometry_.group_overhead(group);
+  const uint64_t table_blocks = whole.inodes_per_group / whole.inodes_per_block();
+  TRY(add(0, whole.first_data_block));
+  for (uint32_t group = 0; group < whole.group_count; ++group) {
+    uint64_t count = whole.group_overhead(group);
     // The reserve behind the descriptors belongs to the resize inode, whose blocks they are.
-    if (geometry_.group_has_superblock(group) && !geometry_.has_incompat(incompat::kMetaGroups)) count -= geometry_.reserved_descriptor_blocks;
-    TRY(add(geometry_.group_first_block(group), count));
+    if (whole.group_has_superblock(group) && !whole.has_incompat(incompat::kMetaGroups)) count -= whole.reserved_descriptor_blocks;
+    TRY(add(whole.group_first_block(group), count));
   }
-  for (uint32_t group = 0; group < geometry_.group_count; ++group) TRY(add(descriptor(group).block_bitmap(), 1));
-  for (uint32_t group = 0; group < geometry_.group_count; ++group) TRY(add(descriptor(group).inode_bitmap(), 1));
-  for (uint32_t group = 0; group < geometry_.group_count; ++group) TRY(add(descriptor(group).inode_table(), table_blocks));
-  std::sort(system_ranges_.begin(), system_ranges_.end(), [](const SystemRange& a, const SystemRange& b) { return a.first < b.first; });
-  for (size_t i = 1; i < system_ranges_.size(); ++i)
-    if (system_ranges_[i].first < system_ranges_[i - 1].end) return damaged("metadata of groups that overlaps", 0, system_ranges_[i].first);
-  return {};
+  const uint32_t present = whole.group_count - static_cast<uint32_t>(fresh.size());
+  for (uint32_t group = 0; group < present; ++group) TRY(add(descriptor(group).block_bitmap(), 1));
+  for (uint32_t group = 0; group < present; ++group) TRY(add(descriptor(group).inode_bitmap(), 1));
+  for (uint32_t group = 0; group < present; ++group) TRY(add(descriptor(group).inode_table(), table_blocks));
+  for (const NewGroup& group : fresh) {
+    TRY(add(group.block_bitmap, 1));
+    TRY(add(group.inode_bitmap, 1));
+    TRY(add(group.inode_table, table_blocks));
+  }
+  std::sort(ranges.begin(), ranges.end(), [](const SystemRange& a, const SystemRange& b) { return a.first < b.first; });
+  for (size_t i = 1; i < ranges.size(); ++i)
+    if (ranges[i].first < ranges[i - 1].end) return damaged("metadata of groups that overlaps", 0, ranges[i].first);
+  return system_ranges_.publish(std::move(ranges));
 }
 
 Result<void> Volume::open_journal(bool read_only) {
@@ -208,11 +225,13 @@ Result<void> Volume::open_journal(bool read_only) {
 Result<void> Volume::reload(bool) {
   superblock_ = nullptr;
   descriptors_.clear();
+  system_ranges_.clear();
   cache_.drop_all();
   Vector<std::byte> raw;
   TRY(raw.resize(kSuperblockSize));
-  geometry_ = TRY(read_geometry(*device_, raw));
-  TRY(load_groups());
+  geometry_ = TRY(read_geometry(*device_, raw, false));
+  cache_.set_block_count(geometry_.block_count);
+  TRY(load_groups(Replay::Done));
   // Recovery is over whoever mounts next.
   set_feature(superblock_bytes(), FeatureSet::Incompatible, incompat::kRecover, false);
   geometry_.incompat &= ~incompat::kRecover;
@@ -245,6 +264,8 @@ Result<void> Volume::start_writing() {
   TRY(device_->flush());
   is_writing_ = true;
   page_cache_.add_group(*this);
+  journal_.count_places_from(device_->shown_version.load() + 1);
+  device_->set_mounted_user(this);
   generation_.store(static_cast<uint32_t>(vfs::file_time_now().nanoseconds) ^ static_cast<uint32_t>(vfs::file_time_now().seconds));
   return {};
 }
@@ -252,6 +273,7 @@ Result<void> Volume::start_writing() {
 /// Leaves a clean filesystem, unless something went wrong before.
 void Volume::stop_writing() {
   if (!is_writing_) return;
+  device_->set_mounted_user(nullptr);
   page_cache_.remove_group(*this);
   is_writing_ = false;
   if (journal_.is_aborted()) return;

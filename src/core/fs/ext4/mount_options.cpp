@@ -14,7 +14,7 @@ constexpr std::string_view kWithoutEffect[] = {"defaults", "data=ordered", "data
                                                "block_validity", "noblock_validity", "noquota", "nobh", "bh", "nodioread_nolock", "dioread_nolock", "dioread_lock", "norecovery_ok",
                                                "lazytime", "nolazytime", "mblk_io_submit", "nomblk_io_submit", "prefetch_block_bitmaps", "no_prefetch_block_bitmaps", "noinit_itable"};
 constexpr std::string_view kWithoutEffectWithValue[] = {"stripe", "inode_readahead_blks", "max_batch_time", "min_batch_time", "journal_ioprio", "init_itable", "max_dir_size_kb",
-                                                        "mb_optimize_scan", "resuid", "resgid", "stripe"};
+                                                        "mb_optimize_scan"};
 
 template <size_t N>
 bool is_among(const std::string_view (&list)[N], std::string_view text) {
@@ -32,6 +32,8 @@ MountOptions MountOptions::defaults(const Geometry& geometry) {
   options.barriers = !(geometry.default_mount_options & kDefaultNoBarrier);
   options.discard = geometry.default_mount_options & kDefaultDiscard;
   options.delayed_allocation = !(geometry.default_mount_options & kDefaultNoDelayedAllocation);
+  options.reserved_uid = geometry.reserved_uid;
+  options.reserved_gid = geometry.reserved_gid;
   return options;
 }
 
@@ -80,6 +82,10 @@ Result<void> MountOptions::parse(std::string_view text) {
       const auto seconds = parse_unsigned(value);
       if (!seconds || *seconds > 1'000'000) return error(EINVAL);
       commit_seconds = *seconds == 0 ? 5 : static_cast<uint32_t>(*seconds);
+    } else if (name == "resuid" || name == "resgid") {
+      const auto id = parse_unsigned(value);
+      if (!id || *id >= UINT32_MAX) return error(EINVAL);
+      (name == "resuid" ? reserved_uid : reserved_gid) = static_cast<uint32_t>(*id);
     } else if (!is_among(kWithoutEffectWithValue, name)) {
       log(LogLevel::Error, "ext4: unknown mount option \"{}\"", option);
       return error(EINVAL);
@@ -98,6 +104,8 @@ void MountOptions::show(TextSink& sink, const Geometry& geometry) const {
   if (!user_attributes) sink.put(",nouser_xattr");
   if (takes_directory_group != usual.takes_directory_group) sink.put(takes_directory_group ? ",grpid" : ",nogrpid");
   if (delayed_allocation != usual.delayed_allocation) sink.put(delayed_allocation ? ",delalloc" : ",nodelalloc");
+  if (reserved_uid != 0) format(sink, ",resuid={}", reserved_uid);
+  if (reserved_gid != 0) format(sink, ",resgid={}", reserved_gid);
   if (commit_seconds != 5) format(sink, ",commit={}", commit_seconds);
 }
 

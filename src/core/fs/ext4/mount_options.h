@@ -15,6 +15,8 @@ struct MountOptions {
   bool takes_directory_group = false;  // grpid
   bool delayed_allocation = true;
   uint32_t commit_seconds = 5;
+  /// Who may use the reserved blocks, besides CAP_SYS_RESOURCE.
+  uint32_t reserved_uid = 0, reserved_gid = 0;
 
   static MountOptions defaults(const Geometry& geometry);
   /// Changes what the text names. EINVAL for what is not known, after naming it in the log.

@@ -308,6 +308,7 @@ Result<void> LinkNode::set_target(Journal::Handle& handle, std::string_view targ
       record().set_flags(flags());
       root_node().initialise(0, ExtentNode::kRootMaximum);
     }
+    TRY(volume().check_allowance(1));
     const Volume::Run run = TRY(volume().allocate_blocks(handle, volume().goal_for(inode_number()), 1));
     RefPtr<Buffer> buffer = TRY(volume().cache().make(run.block, BufferKind::Plain));
     handle.modify(*buffer, BufferKind::Plain);

@@ -27,7 +27,7 @@ Result<vfs::FilesystemStatistics> Volume::statistics() {
   s.block_size = geometry_.block_size;
   // As Linux counts: without what the filesystem needs for itself.
   uint64_t overhead = geometry_.first_data_block;
-  for (const SystemRange& range : system_ranges_) overhead += range.end - range.first;
+  for (const SystemRange& range : *system_ranges_) overhead += range.end - range.first;
   if (geometry_.journal_inode) {
     Result<RefPtr<Node>> journal_node = Node::load(*this, geometry_.journal_inode);
     if (journal_node.ok()) overhead += journal_node.value()->size_bytes() >> geometry_.block_bits;
@@ -45,7 +45,7 @@ void Volume::show_options(TextSink& sink) { options_.show(sink, geometry_); }
 
 GroupDescriptor Volume::descriptor(uint32_t group) {
   const uint32_t in_block = geometry_.descriptors_per_block();
-  return GroupDescriptor(descriptors_[group / in_block]->bytes().subspan(size_t{group % in_block} * geometry_.descriptor_size, geometry_.descriptor_size));
+  return GroupDescriptor((*descriptors_)[group / in_block]->bytes().subspan(size_t{group % in_block} * geometry_.descriptor_size, geometry_.descriptor_size));
 }
 
 // --- nodes

@@ -24,7 +24,34 @@ namespace umk::ext4 {
 
 class Node;
 
-class Volume final : public vfs::Superblock, private BlockCache::Checker, private Journal::Owner, private mm::WriteBackGroup {
+/// A table that is replaced as a whole while others read it without a lock. What they may still be reading stays as long as the object: only growing replaces
+/// tables, so that there are few.
+template <typename T>
+class Published {
+ public:
+  const T& operator*() const { return *current_.load(std::memory_order_acquire); }
+  const T* operator->() const { return current_.load(std::memory_order_acquire); }
+  /// ENOMEM: the old one stays.
+  Result<void> publish(T table) {
+    std::unique_ptr<T> fresh = TRY(make_unique<T>(std::move(table)));
+    const T* next = fresh.get();
+    TRY(versions_.push_back(std::move(fresh)));
+    current_.store(next, std::memory_order_release);
+    return {};
+  }
+  /// Nobody reads any of them.
+  void clear() {
+    current_.store(&empty_, std::memory_order_release);
+    versions_.clear();
+  }
+
+ private:
+  const T empty_{};
+  std::atomic<const T*> current_{&empty_};
+  Vector<std::unique_ptr<T>> versions_;
+};
+
+class Volume final : public vfs::Superblock, private BlockCache::Checker, private Journal::Owner, private mm::WriteBackGroup, private block::MountedUser {
  public:
   /// EINVAL for what is no ext4 filesystem or one with unknown features (their names go to the log); EUCLEAN, EIO, EROFS, ENOMEM.
   static Result<RefPtr<Volume>> mount(std::string_view type_name, RefPtr<block::BlockDevice> device, mm::PageCache& page_cache, std::string_view options,
@@ -72,6 +99,13 @@ class Volume final : public vfs::Superblock, private BlockCache::Checker, privat
   Result<void> free_blocks(Journal::Handle& handle, uint64_t block, uint64_t count, bool is_metadata);
   /// Whether blocks may belong to a file: inside of the filesystem, and no bitmap, table or descriptor.
   bool may_be_file_blocks(uint64_t block, uint64_t count) const;
+  /// How many of `wanted` blocks the current task may have: the reserve is for the superuser. 0: none. What leads to data that was promised is not asked.
+  uint64_t allowance(uint64_t wanted) const;
+  /// ENOSPC when that is less than all.
+  Result<void> check_allowance(uint64_t wanted) const {
+    if (allowance(wanted) < wanted) return error(ENOSPC);
+    return {};
+  }
   /// Promises blocks for later. ENOSPC.
   Result<void> promise_blocks(uint64_t count);
   void drop_promise(uint64_t count) { promised_blocks_.fetch_sub(static_cast<int64_t>(count), std::memory_order_relaxed); }
@@ -101,6 +135,24 @@ class Volume final : public vfs::Superblock, private BlockCache::Checker, privat
   /// Notes that a file of more than 2 GiB, a directory with too many links, and the like exist.
   void require_feature(Journal::Handle& handle, FeatureSet set, uint32_t bit);
 
+  // --- growing while mounted (grow.cpp). EPERM when errors were found, EBUSY when the filesystem is being grown already, EOPNOTSUPP, EROFS.
+  /// Makes the filesystem reach over `blocks`, or nearly so when a last group would have no room for its own metadata. EINVAL: it would shrink, or is too
+  /// large; ENOSPC: the device ends before.
+  Result<void> grow(uint64_t blocks);
+  /// The same within the last group.
+  Result<void> grow_last_group(uint64_t blocks);
+  struct NewGroup {
+    uint32_t number;
+    uint64_t block_bitmap, inode_bitmap, inode_table;
+    uint32_t blocks, reserved_blocks;
+  };
+  /// Adds a group behind the last one, with its metadata where the caller wants it. EINVAL when that is nowhere it could be.
+  Result<void> add_group(const NewGroup& group);
+
+  /// FS_IOC_GETFSLABEL, FS_IOC_SETFSLABEL.
+  std::array<char, kLabelSize> label();
+  Result<void> set_label(std::string_view text);
+
   Result<uint64_t> trim(uint64_t first_byte, uint64_t bytes, uint64_t minimum_bytes);
 
   Volume(std::string_view type_name, RefPtr<block::BlockDevice> device, mm::PageCache& page_cache, const Geometry& geometry, const MountOptions& options);
@@ -128,23 +180,49 @@ class Volume final : public vfs::Superblock, private BlockCache::Checker, privat
   // mm::WriteBackGroup: a transaction has become old.
   void write_own() override;
 
+  // block::MountedUser
+  bool try_add_user() override { return try_add_reference(); }
+  void drop_user() override { drop_reference(); }
+  uint64_t bring_up_to_date() override;
+  void device_changed(uint64_t offset, uint64_t bytes) override;
+
   // volume.cpp, mount.cpp
   Result<void> open_journal(bool read_only);
   Result<void> reload(bool read_only);
-  Result<void> load_groups();
-  Result<void> collect_system_ranges();
+  /// Before a replay only the group is looked at that the journal's inode lies in: of the others the log may have newer descriptors.
+  enum class Replay { ToCome, Done };
+  Result<void> load_groups(Replay replay);
+  /// Of the groups there are and of `fresh` ones behind them; `whole` is the geometry with these.
+  Result<void> collect_system_ranges(const Geometry& whole, std::span<const NewGroup> fresh);
   Result<void> start_writing();
   void stop_writing();
   Result<void> store_all_nodes();
   void note_errors();
   Bytes superblock_bytes() { return superblock_->bytes().subspan(geometry_.block_size == 1024 ? 0 : kSuperblockOffset, kSuperblockSize); }
   GroupDescriptor descriptor(uint32_t group);
-  Buffer& descriptor_buffer(uint32_t group) { return *descriptors_[group / geometry_.descriptors_per_block()]; }
+  Buffer& descriptor_buffer(uint32_t group) { return *(*descriptors_)[group / geometry_.descriptors_per_block()]; }
   void modify_descriptor(Journal::Handle& handle, uint32_t group) {
     handle.modify(descriptor_buffer(group), BufferKind::Descriptors, group / geometry_.descriptors_per_block());
   }
 
+  // grow.cpp
+  template <typename Work>
+  Result<void> grow_alone(Work work);
+  Geometry grown_to(uint64_t blocks) const;
+  Result<void> check_new_size(uint64_t blocks) const;
+  Result<void> extend_last_group(uint64_t end);
+  Result<void> enter_groups(const Geometry& whole, std::span<const NewGroup> fresh);
+  Result<void> enter_group(const NewGroup& group);
+  struct ResizeInode;
+  Result<ResizeInode> load_resize_inode(Journal::Handle& handle);
+  Result<RefPtr<Buffer>> use_reserved_block(Journal::Handle& handle, ResizeInode& inode, uint32_t index);
+  Result<void> reserve_copies(Journal::Handle& handle, ResizeInode& inode, uint32_t group, uint32_t first, uint32_t count);
+  Result<void> use_meta_groups();
+  void publish_size_locked(const Geometry& whole) REQUIRES(allocation_mutex_);
+  void write_backups(uint32_t first_index);
+
   // block_allocation.cpp
+  bool may_use_reserve() const;
   Result<RefPtr<Buffer>> block_bitmap(uint32_t group);
   Result<RefPtr<Buffer>> usable_block_bitmap(Journal::Handle& handle, uint32_t group);
   Result<std::optional<Run>> take_from_group(Journal::Handle& handle, uint32_t group, uint32_t goal_bit, uint32_t wanted, bool take_less)
@@ -158,14 +236,15 @@ class Volume final : public vfs::Superblock, private BlockCache::Checker, privat
 
   const RefPtr<block::BlockDevice> device_;
   mm::PageCache& page_cache_;
-  Geometry geometry_;
+  Geometry geometry_;  // grows under allocation_mutex_; others may see numbers of before
   MountOptions options_;
   BlockCache cache_;
   Journal journal_;
   block::BlockDevice::Claim claim_;
   RefPtr<Buffer> superblock_;
-  Vector<RefPtr<Buffer>> descriptors_;
-  Vector<SystemRange> system_ranges_;  // sorted
+  Published<Vector<RefPtr<Buffer>>> descriptors_;
+  Published<Vector<SystemRange>> system_ranges_;  // sorted
+  std::atomic<bool> is_growing_{false};
   bool is_writing_ = false;            // between start_writing and stop_writing
   /// Damage that was found and is to be told to e2fsck.
   struct NotedError {

@@ -216,6 +216,16 @@ Result<void> BlockDevice::set_read_only(bool read_only) {
   return {};
 }
 
+void BlockDevice::set_mounted_user(MountedUser* user) {
+  MutexLock lock(mutex_);
+  mounted_user_ = user;
+}
+
+MountedUser* BlockDevice::take_mounted_user() {
+  MutexLock lock(mutex_);
+  return mounted_user_ && mounted_user_->try_add_user() ? mounted_user_ : nullptr;
+}
+
 void BlockDevice::set_size(uint64_t bytes) {
   if (size_bytes_.exchange(bytes, std::memory_order_acq_rel) == bytes) return;
   MutexLock lock(listeners_mutex_);

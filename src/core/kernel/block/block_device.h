@@ -69,6 +69,22 @@ class Listener : public ListHook<> {
   ~Listener() = default;
 };
 
+/// Who has a device mounted and keeps parts of its contents in memory. Device files ask it, so that programs that look at the device of a mounted filesystem see
+/// what it has, and it learns what they write. No lock is held.
+class MountedUser {
+ public:
+  /// A reference, unless it is going.
+  virtual bool try_add_user() = 0;
+  virtual void drop_user() = 0;
+  /// What it has changed lies on the device afterwards. The number moves on whenever it wrote such things.
+  virtual uint64_t bring_up_to_date() = 0;
+  /// Somebody else wrote to these bytes of the device.
+  virtual void device_changed(uint64_t offset, uint64_t bytes) = 0;
+
+ protected:
+  ~MountedUser() = default;
+};
+
 class BlockDevice : public RefCounted {
  public:
   std::string_view name() const { return name_; }  // "ubda", "ubda1", "loop0"
@@ -125,6 +141,20 @@ class BlockDevice : public RefCounted {
   Result<Claim> claim(const void* holder);
   /// Somebody has it, or a partition of it.
   bool is_claimed() const;
+
+  /// Null: nobody any more. The old one may still be asked by who has a reference.
+  void set_mounted_user(MountedUser* user);
+  /// Calls `work` with the user if there is one. Returns whether.
+  template <typename Work>
+  bool with_mounted_user(Work work) {
+    MountedUser* user = take_mounted_user();
+    if (!user) [[likely]] return false;
+    work(*user);
+    user->drop_user();
+    return true;
+  }
+  /// How far the cached pages of device files follow the mounted user's changes.
+  std::atomic<uint64_t> shown_version{0};
 
   /// Who uses the device: open device files and claims. For BLKRRPART, and for drivers that refuse to remove what is in use.
   std::atomic<uint32_t> openers{0};
@@ -193,6 +223,7 @@ class BlockDevice : public RefCounted {
 
  private:
   int refusal_of(const Request& request) const;
+  MountedUser* take_mounted_user();
   void account_start(uint64_t now_ns);
   void account_end(const Request& request, uint64_t now_ns);
   void release_claim();
@@ -215,6 +246,7 @@ class BlockDevice : public RefCounted {
   const void* holder_ GUARDED_BY(mutex_) = nullptr;
   uint32_t claims_ GUARDED_BY(mutex_) = 0;
   uint32_t partition_claims_ GUARDED_BY(mutex_) = 0;  // of a disk: claims of its partitions
+  MountedUser* mounted_user_ GUARDED_BY(mutex_) = nullptr;
   Mutex listeners_mutex_{LockRank::None};
   List<Listener> listeners_ GUARDED_BY(listeners_mutex_);
 };

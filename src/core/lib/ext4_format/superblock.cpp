@@ -54,7 +54,7 @@ void name_features(TextSink& sink, FeatureSet set, uint32_t bits) {
   }
 }
 
-Result<Geometry> Geometry::parse(ConstBytes superblock, std::string_view& reason) {
+Result<Geometry> Geometry::parse(ConstBytes superblock, std::string_view& reason, Checksum checksum) {
   const auto refuse = [&](std::string_view why) {
     reason = why;
     return error(EINVAL);
@@ -70,7 +70,7 @@ Result<Geometry> Geometry::parse(ConstBytes superblock, std::string_view& reason
   }
   if (g.has_checksums()) {
     if (get8(superblock, 0x175) != 1) return refuse("unknown checksum algorithm");
-    if (get32(superblock, kChecksumOffset) != crc32c(~0u, superblock.first(kChecksumOffset))) {
+    if (checksum == Checksum::Checked && get32(superblock, kChecksumOffset) != crc32c(~0u, superblock.first(kChecksumOffset))) {
       reason = "wrong superblock checksum";
       return error(EUCLEAN);
     }
@@ -216,6 +216,21 @@ void note_error(Bytes superblock, uint64_t now_seconds, uint32_t inode, uint64_t
   put_at(0x1cc, 0x279, 0x1d0, 0x1d8, 0x1e0, 0x1d4);
   put32(superblock, 0x194, get32(superblock, 0x194) + 1);
   set_mount_state(superblock, static_cast<uint16_t>(mount_state(superblock) | state::kErrors));
+}
+
+void take_tunable_fields(Bytes superblock, ConstBytes from) {
+  struct Field {
+    size_t offset, size;
+  };
+  // Counts of mounts and their limit, error policy, times of checks, reserve and its owners, label, default mount options, RAID layout.
+  constexpr Field kFields[] = {{0x8, 4},   {0x34, 4},  {0x3c, 2},  {0x40, 8},   {0x50, 4},  {kLabelOffset, kLabelSize},
+                               {0x100, 4}, {0x164, 2}, {0x170, 4}, {0x200, 64}, {0x277, 1}};
+  for (const Field& field : kFields) copy_bytes(superblock.subspan(field.offset, field.size), from.subspan(field.offset, field.size));
+  if (get32(superblock, 0x60) & incompat::k64Bit) put32(superblock, 0x154, get32(from, 0x154));
+}
+
+uint64_t reserved_blocks(ConstBytes superblock) {
+  return get32(superblock, 0x8) | (get32(superblock, 0x60) & incompat::k64Bit ? uint64_t{get32(superblock, 0x154)} << 32 : 0);
 }
 
 void set_feature(Bytes superblock, FeatureSet set, uint32_t bit, bool present) {

@@ -19,6 +19,7 @@ namespace umk::ext4 {
 inline constexpr size_t kSuperblockOffset = 1024;
 inline constexpr size_t kSuperblockSize = 1024;
 inline constexpr uint16_t kSuperblockMagic = 0xef53;
+inline constexpr size_t kLabelOffset = 0x78, kLabelSize = 16;
 inline constexpr uint32_t kRootInode = 2;
 inline constexpr uint32_t kResizeInode = 7;
 inline constexpr uint32_t kJournalInode = 8;
@@ -69,8 +70,9 @@ struct Geometry {
   std::array<uint32_t, 2> backup_groups{};
   std::array<std::byte, 16> uuid{};
 
-  /// EINVAL with `reason` set when this is no superblock or one that cannot be right; EUCLEAN when its checksum is wrong.
-  static Result<Geometry> parse(ConstBytes superblock, std::string_view& reason);
+  /// EINVAL with `reason` set when this is no superblock or one that cannot be right; EUCLEAN when its checksum is wrong, unless that is not to be looked at.
+  enum class Checksum { Checked, Ignored };
+  static Result<Geometry> parse(ConstBytes superblock, std::string_view& reason, Checksum checksum = Checksum::Checked);
 
   bool has_compat(uint32_t feature) const { return compat & feature; }
   bool has_incompat(uint32_t feature) const { return incompat & feature; }
@@ -113,6 +115,9 @@ inline void set_last_orphan(Bytes superblock, uint32_t number) { put32(superbloc
 void note_mounted(Bytes superblock, uint64_t now_seconds, std::string_view place);
 void note_written(Bytes superblock, uint64_t now_seconds);
 void note_error(Bytes superblock, uint64_t now_seconds, uint32_t inode, uint64_t block, std::string_view function, uint32_t line);
+/// Takes over what tune2fs(8) may change while the filesystem is mounted: label, checks, error policy, reserve, default options, layout hints.
+void take_tunable_fields(Bytes superblock, ConstBytes from);
+uint64_t reserved_blocks(ConstBytes superblock);
 void set_feature(Bytes superblock, FeatureSet set, uint32_t bit, bool present);
 /// Writes the checksum, when the filesystem has them.
 void seal_superblock(Bytes superblock);
