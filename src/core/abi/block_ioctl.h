@@ -13,6 +13,7 @@ inline constexpr uint32_t kFlushBuffers = 0x1261;        // BLKFLSBUF
 inline constexpr uint32_t kGetReadAhead = 0x1263;        // BLKRAGET: long, in sectors
 inline constexpr uint32_t kGetMaximumSectors = 0x1267;   // BLKSECTGET: unsigned short
 inline constexpr uint32_t kGetLogicalBlock = 0x1268;     // BLKSSZGET: int
+inline constexpr uint32_t kPartitions = 0x1269;          // BLKPG: PartitionChange
 inline constexpr uint32_t kDiscard = 0x1277;             // BLKDISCARD: two uint64_t, start and length
 inline constexpr uint32_t kGetLeastTransfer = 0x1278;    // BLKIOMIN: unsigned
 inline constexpr uint32_t kGetBestTransfer = 0x1279;     // BLKIOOPT: unsigned
@@ -35,5 +36,19 @@ struct DiskGeometry {
   uint64_t first_sector;
 };
 static_assert(sizeof(DiskGeometry) == 16);
+
+/// struct blkpg_ioctl_arg and what its data points to, struct blkpg_partition.
+struct PartitionChange {
+  int32_t operation, flags, data_bytes, padding;
+  uint64_t data;
+};
+static_assert(sizeof(PartitionChange) == 24);
+inline constexpr int32_t kAddPartition = 1, kRemovePartition = 2, kResizePartition = 3;
+struct PartitionPlace {
+  int64_t start, length;  // bytes
+  int32_t number;
+  char unused[132];
+};
+static_assert(sizeof(PartitionPlace) == 152);
 
 }  // namespace umk::block_ioctl

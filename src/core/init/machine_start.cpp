@@ -7,7 +7,9 @@
 #include "core/fs/devpts/devpts.h"
 #include "core/fs/ext4/volume.h"
 #include "core/fs/hostfs/hostfs.h"
+#include "core/fs/iso9660/volume.h"
 #include "core/fs/proc/proc.h"
+#include "core/fs/squashfs/volume.h"
 #include "core/fs/sysfs/sysfs.h"
 #include "core/fs/tmpfs/devtmpfs.h"
 #include "core/fs/tmpfs/tmpfs.h"
@@ -50,7 +52,9 @@ struct Parts {
         sysfs(kernel),
         ext4("ext4", page_cache),
         ext3("ext3", page_cache),
-        ext2("ext2", page_cache) {}
+        ext2("ext2", page_cache),
+        squashfs(page_cache),
+        iso9660(page_cache) {}
 
   MemoryAccount account;
   mm::CacheWindow window;
@@ -76,6 +80,8 @@ struct Parts {
   proc::Type proc;
   sysfs::Type sysfs;
   ext4::Type ext4, ext3, ext2;
+  squashfs::Type squashfs;
+  iso9660::Type iso9660;
   hostfs::Type hostfs;
 
   // What is to be started.
@@ -101,6 +107,7 @@ void show_on_console(LogLevel level, std::string_view line) {
 Result<void> add_disks(Parts& parts, std::span<const ubd::DiskImage> images) {
   TRY(parts.block_files.add_major(ubd::kMajor, "ubd"));
   TRY(parts.block_files.add_major(loop::kMajor, "loop"));
+  TRY(parts.block_files.add_major(block::kExtendedMajor, "blkext"));
   TRY(parts.block_files.attach());
   TRY(parts.loops.attach(parts.devices));
   for (const ubd::DiskImage& image : images) {
@@ -138,7 +145,9 @@ Result<void> make_parts(Kernel& kernel, Parts& parts) {
   parts.ttys.set_console(1, RefPtr<tty::Tty>(parts.console->terminal()));
   parts.tty_devices = TRY(make_unique<TtyDevices>(parts.ttys, vfs));
   TRY(parts.tty_devices->attach(parts.devices));
-  vfs::FilesystemType* types[] = {&parts.tmpfs, parts.devtmpfs.get(), &parts.devpts, &parts.proc, &parts.sysfs, &parts.hostfs, &parts.ext4, &parts.ext3, &parts.ext2};
+  vfs::FilesystemType* types[] = {&parts.tmpfs,  parts.devtmpfs.get(), &parts.devpts, &parts.proc, &parts.sysfs,
+                                  &parts.hostfs, &parts.ext4,          &parts.ext3,   &parts.ext2, &parts.squashfs,
+                                  &parts.iso9660};
   for (vfs::FilesystemType* type : types) TRY(vfs.register_type(*type));
   return vfs.register_type(parts.rootfs);
 }

@@ -36,12 +36,14 @@ class ControlFile final : public vfs::OpenFile {
 
 Result<void> LoopDriver::attach(device::DeviceRegistry& registry) {
   TRY(registry.add_driver(vfs::FileType::CharacterDevice, kControlNumber.major, kControlNumber.minor, 1, *this));
-  TRY(registry.announce({.name = "loop-control", .type = vfs::FileType::CharacterDevice, .number = kControlNumber, .permissions = 0660, .gid = 6}));
+  TRY(registry.announce(
+      {.name = "loop-control", .type = vfs::FileType::CharacterDevice, .number = kControlNumber, .permissions = 0660, .gid = 6}));
   for (uint32_t number = 0; number < kAtStart; ++number) TRY(add(number));
   return {};
 }
 
-Result<RefPtr<vfs::OpenFile>> LoopDriver::open(const vfs::Caller&, RefPtr<vfs::Inode> inode, vfs::DeviceNumber, const vfs::Path&, uint32_t flags) {
+Result<RefPtr<vfs::OpenFile>> LoopDriver::open(const vfs::Caller&, RefPtr<vfs::Inode> inode, vfs::DeviceNumber, const vfs::Path&,
+                                               uint32_t flags) {
   RefPtr<ControlFile> file = TRY(make_ref<ControlFile>(*this, std::move(inode), flags));
   return RefPtr<vfs::OpenFile>(std::move(file));
 }
@@ -55,7 +57,7 @@ RefPtr<LoopDevice> LoopDriver::find_locked(uint32_t number) {
 Result<void> LoopDriver::add_locked(uint32_t number) {
   if (number >= kMaximum) return error(EINVAL);
   if (find_locked(number)) return error(EEXIST);
-  RefPtr<LoopDevice> loop = TRY(LoopDevice::create(number));
+  RefPtr<LoopDevice> loop = TRY(LoopDevice::create(number, devices_));
   TRY(loops_.reserve(loops_.size() + 1));
   TRY(devices_.add(loop, block::BlockDevices::Partitions::None));
   return loops_.push_back(std::move(loop));

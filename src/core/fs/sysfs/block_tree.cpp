@@ -9,6 +9,8 @@ namespace {
 
 using block::BlockDevice;
 
+void show_logical_block(const BlockDevice& device, TextSink& sink) { format(sink, "{}\n", device.logical_block_bytes()); }
+void show_physical_block(const BlockDevice& device, TextSink& sink) { format(sink, "{}\n", device.physical_block_bytes()); }
 void show_size(const BlockDevice& device, TextSink& sink) { format(sink, "{}\n", device.sectors()); }
 void show_read_only(const BlockDevice& device, TextSink& sink) { format(sink, "{}\n", device.is_read_only() ? 1 : 0); }
 void show_in_flight(const BlockDevice& device, TextSink& sink) { format(sink, "{8} {8}\n", device.statistics().in_flight.load(), 0); }
@@ -25,7 +27,9 @@ Result<String> place_of(const BlockDevice& device) {
   return format_string("devices/virtual/block/{}", device.name());
 }
 
-Result<void> add_number(Directory& directory, std::string_view name, uint64_t value) { return directory.add_file(name, TRY(format_string("{}\n", value))); }
+Result<void> add_number(Directory& directory, std::string_view name, uint64_t value) {
+  return directory.add_file(name, TRY(format_string("{}\n", value)));
+}
 
 Result<void> add_common(Directory& directory, BlockDevice& device) {
   TRY(directory.add_file("dev", TRY(format_string("{}\n", TRY(number_text(device))))));
@@ -36,7 +40,8 @@ Result<void> add_common(Directory& directory, BlockDevice& device) {
   TRY(directory.add_file("alignment_offset", "0\n"));
   TRY(directory.add_file("discard_alignment", "0\n"));
   StringSink event;
-  format(event, "MAJOR={}\nMINOR={}\nDEVNAME={}\nDEVTYPE={}\n", device.number().major, device.number().minor, device.name(), device.disk() ? "partition" : "disk");
+  format(event, "MAJOR={}\nMINOR={}\nDEVNAME={}\nDEVTYPE={}\n", device.number().major, device.number().minor, device.name(),
+         device.disk() ? "partition" : "disk");
   if (device.disk()) format(event, "PARTN={}\n", device.partition_number());
   TRY(directory.add_file("uevent", TRY(event.take())));
   return directory.add_link("subsystem", device.disk() ? "../../../../../class/block" : "../../../../class/block");
@@ -45,18 +50,18 @@ Result<void> add_common(Directory& directory, BlockDevice& device) {
 Result<void> add_disk(Directory& directory, BlockDevice& device) {
   TRY(directory.add_file("removable", "0\n"));
   TRY(directory.add_file("hidden", "0\n"));
-  TRY(add_number(directory, "range", block::BlockDevices::kMinorsOfDisk));
-  TRY(add_number(directory, "ext_range", block::BlockDevices::kMinorsOfDisk));
+  TRY(add_number(directory, "range", device.minors()));
+  TRY(add_number(directory, "ext_range", block::BlockDevices::kMaximumPartition + 1));
   if (!device.serial().empty()) TRY(directory.add_file("serial", TRY(format_string("{}\n", device.serial()))));
   if (const BlockDevice::AttributeGroup group = device.attributes(); !group.directory.empty()) {
     Directory& own = *TRY(directory.add_attribute_directory(group.directory, device));
     for (const BlockDevice::Attribute& attribute : group.attributes) TRY(own.add_block_file(attribute.name, device, attribute.show));
   }
   Directory& queue = *TRY(directory.directory("queue"));
-  TRY(add_number(queue, "logical_block_size", device.logical_block_bytes()));
-  TRY(add_number(queue, "hw_sector_size", device.logical_block_bytes()));
-  TRY(add_number(queue, "physical_block_size", device.physical_block_bytes()));
-  TRY(add_number(queue, "minimum_io_size", device.physical_block_bytes()));
+  TRY(queue.add_block_file("logical_block_size", device, show_logical_block));
+  TRY(queue.add_block_file("hw_sector_size", device, show_logical_block));
+  TRY(queue.add_block_file("physical_block_size", device, show_physical_block));
+  TRY(queue.add_block_file("minimum_io_size", device, show_physical_block));
   TRY(add_number(queue, "optimal_io_size", 0));
   TRY(add_number(queue, "discard_granularity", device.discard_bytes()));
   TRY(add_number(queue, "discard_max_bytes", device.discard_bytes() != 0 ? INT64_MAX & ~uint64_t{511} : 0));

@@ -23,6 +23,8 @@ BlockDevice::BlockDevice(String name, DeviceNumber number, const Geometry& geome
       name_(std::move(name)),
       number_(number),
       geometry_(geometry),
+      logical_block_bytes_(geometry.logical_block_bytes),
+      physical_block_bytes_(geometry.physical_block_bytes),
       size_bytes_(geometry.bytes),
       read_only_(geometry.is_read_only) {}
 
@@ -31,6 +33,8 @@ BlockDevice::BlockDevice(String name, DeviceNumber number, RefPtr<BlockDevice> d
       name_(std::move(name)),
       number_(number),
       geometry_(disk->geometry_),
+      logical_block_bytes_(disk->logical_block_bytes()),
+      physical_block_bytes_(disk->physical_block_bytes()),
       disk_(std::move(disk)),
       first_byte_(first_byte),
       partition_number_(partition_number),
@@ -46,7 +50,7 @@ int BlockDevice::refusal_of(const Request& request) const {
   const uint64_t size = size_bytes();
   // As Linux, which calls it an attempt to access beyond the end of the device.
   if (request.offset > size || request.bytes > size - request.offset) return EIO;
-  if (!is_aligned(request.offset | request.bytes, geometry_.logical_block_bytes)) return EINVAL;
+  if (!is_aligned(request.offset | request.bytes, logical_block_bytes())) return EINVAL;
   if (request.operation == Operation::Discard && geometry_.discard_bytes == 0) return EOPNOTSUPP;
   return 0;
 }
@@ -230,6 +234,12 @@ void BlockDevice::set_size(uint64_t bytes) {
   if (size_bytes_.exchange(bytes, std::memory_order_acq_rel) == bytes) return;
   MutexLock lock(listeners_mutex_);
   for (Listener& listener : listeners_) listener.on_resized(*this, bytes);
+}
+
+void BlockDevice::set_block_sizes(uint32_t logical_bytes, uint32_t physical_bytes) {
+  logical_block_bytes_.store(logical_bytes, std::memory_order_relaxed);
+  physical_block_bytes_.store(physical_bytes, std::memory_order_relaxed);
+  cache_block_bytes.store(first_cache_block(size_bytes(), logical_bytes));
 }
 
 void BlockDevice::mark_removed() {

@@ -34,6 +34,10 @@ class Task;
 namespace umk::block {
 
 inline constexpr uint32_t kSectorBytes = 512;
+/// ubda is 98:0, its first partitions 98:1 to 98:15.
+inline constexpr uint32_t kMinorsOfDisk = 16;
+/// Partitions without a number of their disk, as on Linux ("blkext").
+inline constexpr uint32_t kExtendedMajor = 259;
 
 /// What /proc/diskstats and /sys/block/.../stat show, by operation. Sectors are of 512 bytes always.
 struct Statistics {
@@ -91,8 +95,8 @@ class BlockDevice : public RefCounted {
   DeviceNumber number() const { return number_; }
   uint64_t size_bytes() const { return size_bytes_.load(std::memory_order_acquire); }
   uint64_t sectors() const { return size_bytes() / kSectorBytes; }
-  uint32_t logical_block_bytes() const { return geometry_.logical_block_bytes; }
-  uint32_t physical_block_bytes() const { return geometry_.physical_block_bytes; }
+  uint32_t logical_block_bytes() const { return logical_block_bytes_.load(std::memory_order_relaxed); }
+  uint32_t physical_block_bytes() const { return physical_block_bytes_.load(std::memory_order_relaxed); }
   uint32_t discard_bytes() const { return geometry_.discard_bytes; }
   bool is_read_only() const { return read_only_.load(std::memory_order_relaxed); }
   bool is_removed() const { return removed_.load(std::memory_order_acquire); }
@@ -101,6 +105,10 @@ class BlockDevice : public RefCounted {
   uint64_t first_byte() const { return first_byte_; }
   /// 1 for ubda1; 0 for a disk.
   uint32_t partition_number() const { return partition_number_; }
+  /// The numbers that a disk has behind its own for its first partitions, with its own. Further partitions get numbers of kExtendedMajor.
+  virtual uint32_t minors() const { return kMinorsOfDisk; }
+  /// Whether a partition table is looked for: BLKRRPART. Partitions may be added to any disk.
+  virtual bool is_scanned_for_partitions() const { return !disk_; }
 
   /// Starts a request; `on_done` tells its end. Checks it first, so that drivers see good ones only; a bad one is done at once. Never waits for the medium in
   /// drivers that queue; a driver that does not queue has done it when this returns.
@@ -208,6 +216,8 @@ class BlockDevice : public RefCounted {
   /// For drivers: the medium has another size, or is gone. Tells the listeners.
   void set_size(uint64_t bytes);
   void mark_removed();
+  /// Other sizes of blocks. Nothing is under way, and there are no partitions.
+  void set_block_sizes(uint32_t logical_bytes, uint32_t physical_bytes);
 
  protected:
   BlockDevice(String name, DeviceNumber number, const Geometry& geometry);
@@ -231,7 +241,8 @@ class BlockDevice : public RefCounted {
 
   const String name_;
   const DeviceNumber number_;
-  const Geometry geometry_;
+  const Geometry geometry_;  // as it was at first
+  std::atomic<uint32_t> logical_block_bytes_, physical_block_bytes_;
   const RefPtr<BlockDevice> disk_;
   const uint64_t first_byte_ = 0;
   const uint32_t partition_number_ = 0;

@@ -1,5 +1,6 @@
 #include "core/kernel/block/block_devices.h"
 
+#include "core/base/bits.h"
 #include "core/base/log.h"
 #include "core/lib/partition_table/partition_table.h"
 
@@ -84,22 +85,35 @@ Result<void> BlockDevices::scan(BlockDevice& disk) {
     log(LogLevel::Error, "{}: the partition table cannot be read: errno {}", disk.name(), table.code());
     return {};
   }
-  uint32_t left_out = 0;
   StringSink found;
   for (const partition_table::Partition& place : table.value().partitions) {
-    // A device has as many partitions as it has minors.
-    if (place.number >= kMinorsOfDisk) {
-      ++left_out;
-      continue;
-    }
-    String name = TRY(partition_name(disk.name(), place.number));
-    format(found, " {}", name);
-    const DeviceNumber number{disk.number().major, disk.number().minor + place.number};
-    TRY(insert(TRY(make_ref<Partition>(std::move(name), number, disk, place))));
+    const RefPtr<BlockDevice> partition = TRY(insert_partition(disk, place.number, place.first_byte, place.bytes));
+    format(found, " {}", partition->name());
   }
   if (!found.view().empty()) log(LogLevel::Info, " {}:{}", disk.name(), found.view());
-  if (left_out != 0) log(LogLevel::Warning, "{}: {} partitions have no device number and are left out", disk.name(), left_out);
   return {};
+}
+
+std::optional<DeviceNumber> BlockDevices::extended_number() {
+  constexpr uint32_t kMinors = 1 << 20;
+  MutexLock lock(mutex_);
+  // Devices are sorted by number.
+  uint32_t minor = 0;
+  for (const RefPtr<BlockDevice>& device : devices_)
+    if (device->number() == DeviceNumber{kExtendedMajor, minor}) ++minor;
+  if (minor == kMinors) return std::nullopt;
+  return DeviceNumber{kExtendedMajor, minor};
+}
+
+Result<RefPtr<BlockDevice>> BlockDevices::insert_partition(BlockDevice& disk, uint32_t number, uint64_t first_byte, uint64_t bytes) {
+  std::optional<DeviceNumber> device_number = DeviceNumber{disk.number().major, disk.number().minor + number};
+  if (number >= disk.minors()) device_number = extended_number();
+  if (!device_number) return error(EBUSY);
+  String name = TRY(partition_name(disk.name(), number));
+  RefPtr<BlockDevice> partition =
+      TRY(make_ref<Partition>(std::move(name), *device_number, disk, partition_table::Partition{number, first_byte, bytes}));
+  TRY(insert(partition));
+  return partition;
 }
 
 Result<void> BlockDevices::add(RefPtr<BlockDevice> disk, Partitions partitions) {
@@ -121,14 +135,68 @@ Result<void> BlockDevices::remove(BlockDevice& disk) {
   return {};
 }
 
-Result<void> BlockDevices::rescan(BlockDevice& disk) {
-  if (disk.disk()) return error(EINVAL);
-  MutexLock changes(changes_);
+Result<void> BlockDevices::drop_partitions(BlockDevice& disk) {
   const Vector<RefPtr<BlockDevice>> partitions = TRY(partitions_of(disk));
   for (const RefPtr<BlockDevice>& partition : partitions)
     if (is_in_use(*partition)) return error(EBUSY);
   for (const RefPtr<BlockDevice>& partition : partitions) take_out(*partition);
+  return {};
+}
+
+Result<void> BlockDevices::rescan(BlockDevice& disk) {
+  if (!disk.is_scanned_for_partitions()) return error(EINVAL);
+  MutexLock changes(changes_);
+  TRY(drop_partitions(disk));
   return scan(disk);
+}
+
+Result<void> BlockDevices::remove_partitions(BlockDevice& disk) {
+  MutexLock changes(changes_);
+  return drop_partitions(disk);
+}
+
+Result<void> BlockDevices::check_place(BlockDevice& disk, uint32_t number, uint64_t first_byte, uint64_t bytes) {
+  if (disk.disk() || number == 0) return error(EINVAL);
+  if (bytes == 0 || !is_aligned(first_byte | bytes, disk.logical_block_bytes())) return error(EINVAL);
+  if (first_byte > disk.size_bytes() || bytes > disk.size_bytes() - first_byte) return error(EINVAL);
+  for (const RefPtr<BlockDevice>& other : TRY(partitions_of(disk)))
+    if (other->partition_number() != number && first_byte < other->first_byte() + other->size_bytes() &&
+        other->first_byte() < first_byte + bytes)
+      return error(EBUSY);
+  return {};
+}
+
+Result<void> BlockDevices::add_partition(BlockDevice& disk, uint32_t number, uint64_t first_byte, uint64_t bytes) {
+  if (number > kMaximumPartition) return error(EINVAL);
+  MutexLock changes(changes_);
+  TRY(check_place(disk, number, first_byte, bytes));
+  for (const RefPtr<BlockDevice>& other : TRY(partitions_of(disk)))
+    if (other->partition_number() == number) return error(EBUSY);
+  TRY(insert_partition(disk, number, first_byte, bytes));
+  return {};
+}
+
+Result<void> BlockDevices::remove_partition(BlockDevice& disk, uint32_t number) {
+  MutexLock changes(changes_);
+  for (const RefPtr<BlockDevice>& partition : TRY(partitions_of(disk))) {
+    if (partition->partition_number() != number) continue;
+    if (is_in_use(*partition)) return error(EBUSY);
+    take_out(*partition);
+    return {};
+  }
+  return error(ENXIO);
+}
+
+Result<void> BlockDevices::resize_partition(BlockDevice& disk, uint32_t number, uint64_t first_byte, uint64_t bytes) {
+  MutexLock changes(changes_);
+  for (const RefPtr<BlockDevice>& partition : TRY(partitions_of(disk))) {
+    if (partition->partition_number() != number) continue;
+    if (partition->first_byte() != first_byte) return error(EINVAL);
+    TRY(check_place(disk, number, first_byte, bytes));
+    partition->set_size(bytes);
+    return {};
+  }
+  return error(ENXIO);
 }
 
 RefPtr<BlockDevice> BlockDevices::find(DeviceNumber number) {

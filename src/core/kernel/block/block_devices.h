@@ -13,8 +13,9 @@ namespace umk::block {
 
 class BlockDevices {
  public:
-  /// The minors of a disk that its partitions take: ubda is 98:0, its partitions 98:1 to 98:15.
-  static constexpr uint32_t kMinorsOfDisk = 16;
+  static constexpr uint32_t kMinorsOfDisk = block::kMinorsOfDisk;
+  /// The highest number of a partition, as on Linux.
+  static constexpr uint32_t kMaximumPartition = 255;
 
   class Watcher {
    public:
@@ -35,8 +36,18 @@ class BlockDevices {
   Result<void> add(RefPtr<BlockDevice> disk, Partitions partitions = Partitions::Scan);
   /// Takes out a disk with its partitions. EBUSY while it or one of them is open or claimed.
   Result<void> remove(BlockDevice& disk);
-  /// Reads the partition table anew. EBUSY while a partition is open or claimed, EINVAL for what is no disk.
+  /// Reads the partition table anew. EBUSY while a partition is open or claimed, EINVAL for what is no disk or is not scanned.
   Result<void> rescan(BlockDevice& disk);
+
+  // BLKPG: what partx(8) and its kin say of partitions, whatever the table says. Bytes, in whole blocks of the disk.
+  /// EBUSY when the number is taken or the place is, EINVAL for a place that is not on the disk.
+  Result<void> add_partition(BlockDevice& disk, uint32_t number, uint64_t first_byte, uint64_t bytes);
+  /// ENXIO when there is none; EBUSY while it is open or claimed.
+  Result<void> remove_partition(BlockDevice& disk, uint32_t number);
+  /// Another size at the same place; errors as above.
+  Result<void> resize_partition(BlockDevice& disk, uint32_t number, uint64_t first_byte, uint64_t bytes);
+  /// All of them, for a disk whose medium goes. EBUSY.
+  Result<void> remove_partitions(BlockDevice& disk);
 
   RefPtr<BlockDevice> find(DeviceNumber number);
   RefPtr<BlockDevice> find(std::string_view name);
@@ -52,6 +63,12 @@ class BlockDevices {
   Result<void> scan(BlockDevice& disk) REQUIRES(changes_);
   /// The partitions of a disk, each with its number.
   Result<Vector<RefPtr<BlockDevice>>> partitions_of(BlockDevice& disk);
+  Result<void> drop_partitions(BlockDevice& disk) REQUIRES(changes_);
+  Result<RefPtr<BlockDevice>> insert_partition(BlockDevice& disk, uint32_t number, uint64_t first_byte, uint64_t bytes) REQUIRES(changes_);
+  /// A number for a partition for which its disk has none; nothing when all are taken.
+  std::optional<DeviceNumber> extended_number();
+  /// What add_partition and resize_partition ask for; `number` itself may be there.
+  Result<void> check_place(BlockDevice& disk, uint32_t number, uint64_t first_byte, uint64_t bytes);
 
   Mutex changes_{LockRank::None};
   Mutex mutex_{LockRank::Block};
