@@ -3,6 +3,7 @@
 #include "core/host/calls.h"
 #include "core/sync/mutex.h"
 #include "core/sync/park.h"
+#include "core/sync/sleep_state.h"
 #include "core/sync/wait_queue.h"
 
 namespace umk::sync {
@@ -63,7 +64,9 @@ bool Deadline::has_passed() const { return !is_never() && host::now_ns(host::Clo
 namespace {
 
 // Values of KernelStackHead::wake_word.
-constexpr uint32_t kAsleep = 0, kAwake = 1, kLooking = 2;
+constexpr uint32_t kAsleep = 0, kAwake = 1, kLooking = 2, kDeeplyAsleep = 3;
+
+bool is_asleep(uint32_t word) { return word == kAsleep || word == kDeeplyAsleep; }
 
 /// Looks for a wake-up for a moment before sleeping: waking a sleeper on another processor costs the waker a host call and takes several
 /// microseconds, which is longer than most answers take. A context for which that does not pay stops trying, and tries again now and then.
@@ -88,7 +91,7 @@ bool was_woken_while_looking(KernelStackHead& self) {
 }
 
 /// Marks a context as woken. True when it sleeps and needs a futex wake-up.
-bool mark_awake(KernelStackHead& context) { return context.wake_word.exchange(kAwake, std::memory_order_seq_cst) == kAsleep; }
+bool mark_awake(KernelStackHead& context) { return is_asleep(context.wake_word.exchange(kAwake, std::memory_order_seq_cst)); }
 
 }  // namespace
 
@@ -97,6 +100,7 @@ void prepare_to_park() { current_stack().wake_word.store(kLooking, std::memory_o
 Result<void> park(Sleep sleep, Deadline deadline) {
   KernelStackHead& self = current_stack();
   const uint32_t admitted = static_cast<uint32_t>(sleep);
+  const uint32_t asleep = sleep == Sleep::Uninterruptible ? kDeeplyAsleep : kAsleep;
   Result<void> outcome;
   for (bool has_looked = false;; has_looked = true) {
     // An interrupter sets its bit before it marks the word, so after a look at the bits any interrupt wakes us.
@@ -107,8 +111,8 @@ Result<void> park(Sleep sleep, Deadline deadline) {
     uint32_t word = self.wake_word.load(std::memory_order_acquire);
     if (word == kAwake) break;
     if (!has_looked && was_woken_while_looking(self)) continue;
-    if (word == kLooking && !self.wake_word.compare_exchange_strong(word, kAsleep, std::memory_order_seq_cst)) continue;
-    if (host::futex_wait(&self.wake_word, kAsleep, deadline.monotonic_ns) == -ETIMEDOUT) {
+    if (word == kLooking && !self.wake_word.compare_exchange_strong(word, asleep, std::memory_order_seq_cst)) continue;
+    if (host::futex_wait(&self.wake_word, asleep, deadline.monotonic_ns) == -ETIMEDOUT) {
       outcome = error(ETIMEDOUT);
       break;
     }
@@ -116,6 +120,14 @@ Result<void> park(Sleep sleep, Deadline deadline) {
   // Whoever still finds the context asleep leaves it to the context to see an interrupt, so this comes before its next look at the bits.
   if (!outcome.ok()) self.wake_word.exchange(kAwake, std::memory_order_seq_cst);
   return outcome;
+}
+
+SleepState sleep_of(const KernelStackHead& context) {
+  switch (context.wake_word.load(std::memory_order_relaxed)) {
+    case kAsleep: return SleepState::Light;
+    case kDeeplyAsleep: return SleepState::Deep;
+    default: return SleepState::Awake;
+  }
 }
 
 void unpark(KernelStackHead& context) {

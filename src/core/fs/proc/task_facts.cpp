@@ -8,13 +8,6 @@
 
 namespace umk::proc {
 
-char state_of(const Task& task) {
-  const char state = task.state.load(std::memory_order_relaxed);
-  if (state != 'R') return state;
-  // A task in the kernel that waits has its wake word at 0 until it is woken.
-  return task.stack().wake_word.load(std::memory_order_relaxed) == 0 ? 'S' : 'R';
-}
-
 bool is_own(const mm::AddressSpace& space) {
   const Task* current = Task::current_or_null();
   return current && current->address_space_.get() == &space;

@@ -3,14 +3,12 @@
 
 #include "core/fs/proc/entry.h"
 #include "core/kernel/mm/address_space.h"
+#include "core/kernel/task/task_state.h"
 
 namespace umk::proc {
 
 /// USER_HZ: clock ticks of 10 ms.
 inline constexpr uint64_t kTickNs = 10'000'000;
-
-/// R, S, D, T or Z as ps(1) shows it.
-char state_of(const Task& task);
 
 inline std::string_view name_of(const Task& task) {
   size_t length = 0;

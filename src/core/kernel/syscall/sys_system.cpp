@@ -1,4 +1,6 @@
 // The machine as a whole: its name, memory, limits, log, end.
+#include <algorithm>
+
 #include "core/abi/resource.h"
 #include "core/kernel/mm/cache_window.h"
 #include "core/kernel/security/identity.h"
@@ -6,6 +8,7 @@
 #include "core/kernel/syscall/usage.h"
 #include "core/kernel/task/exit.h"
 #include "core/kernel/task/kernel.h"
+#include "core/kernel/task/log_reader.h"
 #include "core/kernel/task/process_timers.h"
 #include "core/kernel/task/version.h"
 #include "core/kernel/time/clocks.h"
@@ -180,62 +183,16 @@ Result<int64_t> sys_getrandom(Task&, uint64_t address, size_t size, uint32_t fla
 
 // --- syslog(2)
 
-/// One line as the log shows it: "<6>[    0.012345] text\n".
-size_t spell(const KernelLog::Record& record, std::span<char> into) {
-  BufferSink sink(into);
-  format(sink, "<{}>[{:5}.{:06}] {}\n", static_cast<unsigned>(record.level), record.time_ns / kNanosecondsPerSecond,
-         record.time_ns % kNanosecondsPerSecond / 1000, record.view());
-  return sink.view().size();
-}
-
-constexpr size_t kSpelledBytes = KernelLog::kMaximumLine + 40;
-
-Result<int64_t> read_next_records(Task& task, uint64_t buffer, size_t size) {
-  KernelLog& log = task.kernel().kernel_log;
-  for (;;) {
-    sync::ContextWaiter waiter;
-    sync::prepare_to_park();
-    log.arrivals().add(waiter);
-    const bool is_empty = log.read_position() >= log.next_sequence();
-    Result<void> woken;
-    if (is_empty) woken = sync::park(Sleep::Interruptible);
-    log.arrivals().remove(waiter);
-    if (!is_empty) break;
-    TRY(std::move(woken));
+/// "Console on" brings back what "console off" took away.
+void switch_console(KernelLog::Levels& levels, bool on) {
+  if (on) {
+    const int before = levels.console_before_off.exchange(-1);
+    if (before >= 0) levels.console.store(before);
+  } else {
+    int none = -1;
+    levels.console_before_off.compare_exchange_strong(none, levels.console.load());
+    levels.console.store(levels.lowest_console.load());
   }
-  KernelLog::Record record;
-  char text[kSpelledBytes];
-  size_t done = 0;
-  while (log.read(log.read_position(), record)) {
-    const size_t length = spell(record, text);
-    if (length > size - done) break;
-    if (copy_to_user(buffer + done, text, length).faulted) return done != 0 ? Result<int64_t>(static_cast<int64_t>(done)) : error(EFAULT);
-    log.set_read_position(record.sequence + 1);
-    done += length;
-  }
-  return static_cast<int64_t>(done);
-}
-
-/// The last records that fit, from the last clear on.
-Result<int64_t> read_all_records(Task& task, uint64_t buffer, size_t size) {
-  KernelLog& log = task.kernel().kernel_log;
-  KernelLog::Record record;
-  char text[kSpelledBytes];
-  uint64_t from = log.clear_position();
-  size_t total = 0;
-  for (uint64_t at = from; log.read(at, record); at = record.sequence + 1) total += spell(record, text);
-  while (total > size && log.read(from, record)) {
-    total -= spell(record, text);
-    from = record.sequence + 1;
-  }
-  size_t done = 0;
-  for (uint64_t at = from; log.read(at, record); at = record.sequence + 1) {
-    const size_t length = spell(record, text);
-    if (length > size - done) break;
-    if (copy_to_user(buffer + done, text, length).faulted) return error(EFAULT);
-    done += length;
-  }
-  return static_cast<int64_t>(done);
 }
 
 Result<int64_t> sys_syslog(Task& task, int action, uint64_t buffer, int size) {
@@ -249,35 +206,34 @@ Result<int64_t> sys_syslog(Task& task, int action, uint64_t buffer, int size) {
     if (size == 0) return 0;
     if (!is_user_range(buffer, static_cast<uint64_t>(size))) return error(EFAULT);
   }
+  UserOutBuffer out(buffer, static_cast<size_t>(size < 0 ? 0 : size));
   switch (action) {
     case kClose:
     case kOpen:
       return 0;
     case kRead:
-      return read_next_records(task, buffer, static_cast<size_t>(size));
+      return static_cast<int64_t>(TRY(log_reader::read_next(log, out, false)));
     case kReadAll:
-      return read_all_records(task, buffer, static_cast<size_t>(size));
+      return static_cast<int64_t>(TRY(log_reader::read_last(log, out)));
     case kReadClear: {
-      const int64_t done = TRY(read_all_records(task, buffer, static_cast<size_t>(size)));
+      const size_t done = TRY(log_reader::read_last(log, out));
       log.clear();
-      return done;
+      return static_cast<int64_t>(done);
     }
     case kClear:
       log.clear();
       return 0;
     case kConsoleOff:
     case kConsoleOn:
+      switch_console(log.levels, action == kConsoleOn);
       return 0;
     case kConsoleLevel:
       if (size < 1 || size > 8) return error(EINVAL);
+      log.levels.console.store(std::max(size, log.levels.lowest_console.load()));
+      log.levels.console_before_off.store(-1);
       return 0;
-    case kUnread: {
-      int64_t bytes = 0;
-      KernelLog::Record record;
-      char text[kSpelledBytes];
-      for (uint64_t at = log.read_position(); log.read(at, record); at = record.sequence + 1) bytes += static_cast<int64_t>(spell(record, text));
-      return bytes;
-    }
+    case kUnread:
+      return static_cast<int64_t>(log_reader::unread_bytes(log));
     case kBufferSize:
       return static_cast<int64_t>(KernelLog::kBytes);
     default:
@@ -326,7 +282,7 @@ const SyscallRow kSysSystemRows[] = {
     full<sys_getrlimit>(97, "getrlimit"),
     full<sys_getrusage>(98, "getrusage"),
     partial<sys_sysinfo>(99, "sysinfo", "no load averages"),
-    partial<sys_syslog>(103, "syslog", "the console level is not changed"),
+    full<sys_syslog>(103, "syslog"),
     full<sys_setrlimit>(160, "setrlimit"),
     partial<sys_reboot>(169, "reboot", "no kexec, no suspend"),
     full<sys_sethostname>(170, "sethostname"),

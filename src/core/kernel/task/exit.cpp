@@ -68,12 +68,12 @@ void hand_over_children_locked(Process& process) {
 
 /// The first process is gone: so is the machine.
 void end_machine(Kernel& kernel, int status) {
-  kernel.exit_code.store(status);
   if (kernel.power_action.load() != PowerAction::None) return;
   if (!kernel.options.ends_with_init) {
     log(LogLevel::Emergency, "the first process ended with status {:08x}", static_cast<unsigned>(status));
     panic("the first process has ended");
   }
+  kernel.exit_code.store(status);
   kernel.request_power_action(PowerAction::PowerOff);
 }
 

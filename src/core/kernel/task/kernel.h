@@ -6,11 +6,13 @@
 #include "core/host/calls.h"
 #include "core/kernel/guest/engine.h"
 #include "core/kernel/task/async_signals.h"
+#include "core/kernel/task/freezer.h"
 #include "core/kernel/task/futex_table.h"
 #include "core/kernel/task/host_name.h"
 #include "core/kernel/task/kernel_log.h"
 #include "core/kernel/task/power_action.h"
 #include "core/kernel/task/task_list.h"
+#include "core/kernel/task/user_notices.h"
 #include "core/kernel/time/timer_queue.h"
 
 namespace umk {
@@ -68,6 +70,8 @@ class Kernel {
   futex::Table futexes;
   HostName host_name;
   KernelLog kernel_log;
+  Freezer freezer{tasks};
+  UserNotices user_notices;
   AsyncSignals async_signals{*this};
   const uint64_t boot_time_ns = host::now_ns(host::Clock::Boottime);
 
@@ -87,6 +91,8 @@ class Kernel {
   /// What reboot(2) set: ctrl-alt-del restarts at once instead of telling init by SIGINT.
   std::atomic<bool> ctrl_alt_del_restarts{true};
 
+  /// Control-Alt-Delete: a signal for init, or a restart at once.
+  void press_ctrl_alt_del();
   /// Asks for the end of the machine; the first request counts. The monitor sleeps on the futex word `power_action`.
   void request_power_action(PowerAction action);
 

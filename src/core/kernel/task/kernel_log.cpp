@@ -17,9 +17,9 @@ void KernelLog::copy_in(uint64_t offset, const void* from, size_t size) {
   for (size_t i = 0; i < size; ++i) ring_[(offset + i) % kBytes] = static_cast<const char*>(from)[i];
 }
 
-void KernelLog::append(LogLevel level, std::string_view line) {
+void KernelLog::append(LogLevel level, std::string_view line, uint8_t facility) {
   const size_t length = std::min(line.size(), kMaximumLine);
-  const Header header{host::now_ns(host::Clock::Boottime) - start_ns_, static_cast<uint32_t>(length), static_cast<uint32_t>(level)};
+  const Header header{host::now_ns(host::Clock::Boottime) - start_ns_, static_cast<uint32_t>(length), static_cast<uint8_t>(level), facility, 0};
   {
     MutexLock lock(mutex_);
     while (end_ + sizeof header + length - oldest_ > kBytes) {
@@ -56,6 +56,7 @@ bool KernelLog::read(uint64_t sequence, Record& into) {
   into.sequence = sequence;
   into.time_ns = header.time_ns;
   into.level = static_cast<LogLevel>(header.level);
+  into.facility = header.facility;
   into.length = static_cast<uint16_t>(header.length);
   copy_out(offset + sizeof header, into.text, header.length);
   return true;
@@ -101,6 +102,12 @@ void write_line(LogLevel level, std::string_view line) {
   if (further_writer) further_writer(level, line);
 }
 }  // namespace
+
+void log_line_of(uint8_t facility, LogLevel level, std::string_view line) {
+  if (!fed_log) return;
+  fed_log->append(level, line, facility);
+  if (further_writer) further_writer(level, line);
+}
 
 void install_kernel_log(KernelLog& log, LogWriter also) {
   fed_log = &log;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 
 #include "core/base/log.h"
@@ -20,13 +21,14 @@ class KernelLog {
     uint64_t sequence;
     uint64_t time_ns;  // since boot
     LogLevel level;
+    uint8_t facility;  // 0: the kernel; others are of programs that wrote to /dev/kmsg, as syslog(3) numbers them
     uint16_t length;
     char text[kMaximumLine];
     std::string_view view() const { return {text, length}; }
   };
 
   explicit KernelLog();
-  void append(LogLevel level, std::string_view line);
+  void append(LogLevel level, std::string_view line, uint8_t facility = 0);
   /// The first record with a number >= `sequence`; false when there is none yet.
   bool read(uint64_t sequence, Record& into);
   /// The number that the next record will have, and that of the oldest one kept.
@@ -37,6 +39,14 @@ class KernelLog {
   void clear();
   uint64_t read_position();
   void set_read_position(uint64_t sequence);
+  /// The numbers of /proc/sys/kernel/printk: the console shows lines whose level is below the first; `message` is that of lines without one.
+  struct Levels {
+    std::atomic<int> console{7}, message{4}, lowest_console{1}, console_at_boot{7};
+    std::atomic<int> console_before_off{-1};  // syslog(2): the level that "console on" brings back
+  };
+  Levels levels;
+  bool is_shown(LogLevel level) const { return static_cast<int>(level) < levels.console.load(std::memory_order_relaxed); }
+
   /// Woken by each record.
   WaitQueue& arrivals() { return arrivals_; }
   Mutex& mutex() { return mutex_; }
@@ -45,7 +55,8 @@ class KernelLog {
   struct Header {
     uint64_t time_ns;
     uint32_t length;
-    uint32_t level;
+    uint8_t level, facility;
+    uint16_t reserved;
   };
   void copy_out(uint64_t offset, void* to, size_t size) const;
   void copy_in(uint64_t offset, const void* from, size_t size);
@@ -61,6 +72,9 @@ class KernelLog {
   std::array<char, kBytes> ring_;
   WaitQueue arrivals_;
 };
+
+/// A line of somebody else than the kernel: kept with its facility, and shown on the console as any other.
+void log_line_of(uint8_t facility, LogLevel level, std::string_view line);
 
 /// Makes log() feed `log` too, besides `also` (may be null): what shows lines on the console.
 void install_kernel_log(KernelLog& log, LogWriter also);

@@ -5,6 +5,12 @@
 
 namespace umk {
 
-enum class PowerAction : uint32_t { None, Halt, PowerOff, Restart };
+enum class PowerAction : uint32_t {
+  None,
+  Halt,
+  PowerOff,
+  Restart,
+  RestartNow,  // nothing is written out before
+};
 
 }  // namespace umk

@@ -147,10 +147,11 @@ void run_handler(Task& task, Registers& registers, const SignalAction& action, c
 
 namespace {
 
-/// Work that was asked for by interrupt::kWork: CPU-time timers want to know what this thread has used.
+/// Work that was asked for by interrupt::kWork: all tasks are to be held, or CPU-time timers want to know what this thread has used.
 void do_asked_work(Task& task) {
   if (!(task.stack().interrupts.load(std::memory_order_relaxed) & sync::interrupt::kWork)) return;
   task.stack().interrupts.fetch_and(~sync::interrupt::kWork);
+  task.kernel().freezer.wait_here(task);
   (void)task.kernel().engine.usage(task);
   if (ProcessTimers* timers = task.process().timers.load(std::memory_order_acquire)) timers->check_cpu_timers();
 }

@@ -3,6 +3,7 @@
 #include "core/kernel/mm/address_space.h"
 #include "core/kernel/task/kernel.h"
 #include "core/kernel/task/process_timers.h"
+#include "core/kernel/task/signals.h"
 #include "core/kernel/task/task_bundle.h"
 
 namespace umk {
@@ -82,6 +83,12 @@ void Process::last_reference_dropped() {
   TaskBundle* const bundle = bundle_;
   this->~Process();
   bundle->release();
+}
+
+void Kernel::press_ctrl_alt_del() {
+  if (ctrl_alt_del_restarts.load()) return request_power_action(PowerAction::Restart);
+  MutexLock lock(tasks.mutex);
+  if (tasks.init) (void)send_signal(*tasks.init, SignalInfo::from_kernel(signals::kInterrupt));
 }
 
 void Kernel::request_power_action(PowerAction action) {
