@@ -1,0 +1,158 @@
+#include "core/kernel/sysrq/sysrq.h"
+
+#include "core/base/check.h"
+#include "core/kernel/block/block_devices.h"
+#include "core/kernel/mm/address_space.h"
+#include "core/kernel/task/signals.h"
+#include "core/kernel/tty/tty.h"
+#include "core/kernel/tty/tty_registry.h"
+#include "core/kernel/vfs/vfs.h"
+
+namespace umk::sysrq {
+
+namespace {
+
+void set_log_level(Kernel& kernel, Printer& printer, char key) {
+  kernel.kernel_log.levels.console.store(key - '0');
+  printer.print("sysrq: Loglevel set to {}", key - '0');
+}
+
+void restart(Kernel& kernel, Printer&, char) { kernel.request_power_action(PowerAction::RestartNow); }
+
+void crash(Kernel&, Printer&, char) { panic("sysrq triggered crash"); }
+
+void power_off(Kernel& kernel, Printer&, char) { kernel.request_power_action(PowerAction::PowerOff); }
+
+void signal_all(Kernel& kernel, int signal) {
+  MutexLock lock(kernel.tasks.mutex);
+  for (RefPtr<Process> process = kernel.tasks.next_process(1); process; process = kernel.tasks.next_process(process->pid() + 1))
+    if (process.get() != kernel.tasks.init && !process->is_zombie) (void)send_signal(*process, SignalInfo::from_kernel(signal));
+}
+
+void terminate_all(Kernel& kernel, Printer&, char) { signal_all(kernel, signals::kTerminate); }
+
+void kill_all(Kernel& kernel, Printer&, char) { signal_all(kernel, signals::kKill); }
+
+/// The process to which most memory was promised.
+void kill_largest(Kernel& kernel, Printer& printer, char) {
+  RefPtr<Process> victim;
+  uint64_t most = 0;
+  for (ProcessId next = 1;;) {
+    RefPtr<Process> process;
+    RefPtr<mm::AddressSpace> space;
+    {
+      MutexLock lock(kernel.tasks.mutex);
+      process = kernel.tasks.next_process(next);
+      if (!process) break;
+      next = process->pid() + 1;
+      if (process.get() != kernel.tasks.init && process->leader && !process->is_zombie) space = process->leader->address_space_ref();
+    }
+    if (!space || space->committed_bytes() < most) continue;
+    most = space->committed_bytes();
+    victim = std::move(process);
+  }
+  if (!victim) return printer.line("Out of memory and no killable processes...");
+  printer.print("Out of memory: Killed process {} ({}) total-vm:{}kB", victim->pid(), victim->leader->name, most / 1024);
+  (void)send_signal(*victim, SignalInfo::from_kernel(signals::kKill));
+}
+
+/// Secure attention: no program is left that could imitate a login on the console.
+void kill_console_users(Kernel& kernel, Printer&, char) {
+  const tty::Tty* const console = kernel.ttys ? kernel.ttys->console() : nullptr;
+  if (!console) return;
+  MutexLock lock(kernel.tasks.mutex);
+  for (RefPtr<Process> process = kernel.tasks.next_process(1); process; process = kernel.tasks.next_process(process->pid() + 1)) {
+    const bool uses_console =
+        process->session && process->session->controlling_tty.get() == static_cast<const ControllingTerminal*>(console);
+    if (uses_console && process.get() != kernel.tasks.init) (void)send_signal(*process, SignalInfo::from_kernel(signals::kKill));
+  }
+}
+
+void write_out(Kernel& kernel, Printer& printer, char) {
+  if (kernel.vfs) (void)kernel.vfs->sync_all();
+  Vector<RefPtr<block::BlockDevice>> devices;
+  if (kernel.block_devices && kernel.block_devices->list(devices).ok())
+    for (const RefPtr<block::BlockDevice>& device : devices)
+      if (!device->disk() && !device->is_read_only()) (void)device->flush();
+  printer.line("Emergency Sync complete");
+}
+
+/// Makes all filesystems on disks read-only, whether they are in use or not.
+void remount_read_only(Kernel& kernel, Printer& printer, char) {
+  Vector<RefPtr<vfs::Superblock>> superblocks;
+  if (kernel.vfs && kernel.vfs->mounts().superblocks(superblocks).ok()) {
+    for (const RefPtr<vfs::Superblock>& superblock : superblocks) {
+      const bool is_on_disk = superblock->device().major != 0;
+      if (is_on_disk && !superblock->is_read_only() && superblock->remount({}, true).ok()) superblock->set_read_only(true);
+    }
+  }
+  printer.line("Emergency Remount complete");
+}
+
+void show_memory(Kernel& kernel, Printer& printer, char) { report_memory(kernel, printer); }
+void show_registers(Kernel& kernel, Printer& printer, char) { report_registers(kernel, printer); }
+void show_tasks(Kernel& kernel, Printer& printer, char) { report_tasks(kernel, printer, WhichTasks::All); }
+void show_blocked_tasks(Kernel& kernel, Printer& printer, char) { report_tasks(kernel, printer, WhichTasks::Blocked); }
+void show_running_tasks(Kernel& kernel, Printer& printer, char) { report_tasks(kernel, printer, WhichTasks::Running); }
+
+struct Order {
+  std::string_view keys;
+  std::string_view help;   // in the list
+  std::string_view title;  // said before
+  void (*give)(Kernel&, Printer&, char key);
+};
+
+constexpr Order kOrders[] = {
+    {"0123456789", "loglevel(0-9)", "Changing Loglevel", set_log_level},
+    {"b", "reboot(b)", "Resetting", restart},
+    {"c", "crash(c)", "Trigger a crash", crash},
+    {"e", "terminate-all-tasks(e)", "Terminate All Tasks", terminate_all},
+    {"f", "memory-full-oom-kill(f)", "Manual OOM execution", kill_largest},
+    {"i", "kill-all-tasks(i)", "Kill All Tasks", kill_all},
+    {"k", "sak(k)", "SAK", kill_console_users},
+    {"l", "show-backtrace-all-active-cpus(l)", "Show backtrace of all active CPUs", show_running_tasks},
+    {"m", "show-memory-usage(m)", "Show Memory", show_memory},
+    {"o", "poweroff(o)", "Power Off", power_off},
+    {"p", "show-registers(p)", "Show Regs", show_registers},
+    {"s", "sync(s)", "Emergency Sync", write_out},
+    {"t", "show-task-states(t)", "Show State", show_tasks},
+    {"u", "unmount(u)", "Emergency Remount R/O", remount_read_only},
+    {"w", "show-blocked-tasks(w)", "Show Blocked State", show_blocked_tasks},
+};
+
+void explain(Printer& printer) {
+  char buffer[KernelLog::kMaximumLine];
+  BufferSink sink(buffer);
+  sink.put("sysrq: HELP : ");
+  for (const Order& order : kOrders) format(sink, "{} ", order.help);
+  printer.line(sink.view());
+}
+
+}  // namespace
+
+void Printer::line(std::string_view text) {
+  log_line(LogLevel::Info, text);
+  if (!reply_) return;
+  reply_->put(text);
+  reply_->put("\n");
+}
+
+void Printer::lines(std::string_view text) {
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    line(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+}
+
+void handle(Kernel& kernel, char key, TextSink* reply) {
+  Printer printer(reply);
+  for (const Order& order : kOrders) {
+    if (order.keys.find(key) == std::string_view::npos) continue;
+    printer.print("sysrq: {}", order.title);
+    return order.give(kernel, printer, key);
+  }
+  explain(printer);
+}
+
+}  // namespace umk::sysrq

@@ -1,0 +1,41 @@
+// SysRq: orders to the kernel itself, by one letter: the kernel's admin-guide on sysrq has them for Linux.
+//
+// What an order prints goes to the kernel's log, and to who gave the order if he wants it. Orders may sleep (a sync does): they are given on a kernel thread or by a
+// task, with no lock held.
+#pragma once
+
+#include "core/base/text.h"
+#include "core/kernel/task/kernel.h"
+
+namespace umk::sysrq {
+
+/// Does what `key` stands for; an unknown one explains them all. `reply` may be null.
+void handle(Kernel& kernel, char key, TextSink* reply);
+
+/// Where an order's lines go.
+class Printer {
+ public:
+  explicit Printer(TextSink* reply) : reply_(reply) {}
+  void line(std::string_view text);
+  template <typename... Arguments>
+  void print(std::string_view pattern, const Arguments&... arguments) {
+    char buffer[KernelLog::kMaximumLine];
+    BufferSink sink(buffer);
+    format(sink, pattern, arguments...);
+    line(sink.view());
+  }
+  /// Lines that somebody else made.
+  void lines(std::string_view text);
+
+ private:
+  TextSink* reply_;
+};
+
+// --- task_report.cpp
+enum class WhichTasks { All, Blocked, Running };
+void report_tasks(Kernel& kernel, Printer& printer, WhichTasks which);
+void report_registers(Kernel& kernel, Printer& printer);
+// --- memory_report.cpp
+void report_memory(Kernel& kernel, Printer& printer);
+
+}  // namespace umk::sysrq
