@@ -8,6 +8,7 @@
 #include "core/kernel/block/statistics_text.h"
 #include "core/kernel/device/device_registry.h"
 #include "core/kernel/mm/cache_window.h"
+#include "core/kernel/sysrq/sysrq.h"
 #include "core/kernel/task/version.h"
 #include "core/kernel/time/clocks.h"
 #include "core/kernel/vfs/vfs.h"
@@ -130,6 +131,17 @@ Result<void> show_statistics(const Context& context, TextSink& sink) {
          (time::realtime_ns() - uptime_ns(context.kernel)) / 1'000'000'000, totals.newest, std::max<uint64_t>(totals.running, 1));
   return {};
 }
+
+// What is only written: root may open it for reading all the same.
+Result<void> refuse_to_show(const Context&, TextSink&) { return error(EIO); }
+
+Result<void> store_sysrq(const Context& context, std::string_view text) {
+  if (!text.empty()) sysrq::handle(context.kernel, text[0], nullptr);
+  return {};
+}
+
+// What a program has to say to who runs the machine.
+Result<void> store_notice(const Context& context, std::string_view text) { return context.kernel.user_notices.post(text); }
 
 Result<void> show_swaps(const Context&, TextSink& sink) {
   sink.put("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n");

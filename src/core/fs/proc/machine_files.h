@@ -17,6 +17,9 @@ Result<void> show_memory_counters(const Context&, TextSink&);  // memory_files.c
 Result<void> show_partitions(const Context&, TextSink&);
 Result<void> show_processors(const Context&, TextSink&);  // processors.cpp
 Result<void> show_statistics(const Context&, TextSink&);
+Result<void> refuse_to_show(const Context&, TextSink&);
+Result<void> store_sysrq(const Context& context, std::string_view text);
+Result<void> store_notice(const Context& context, std::string_view text);
 Result<void> show_swaps(const Context&, TextSink&);
 Result<void> show_uptime(const Context&, TextSink&);
 Result<void> show_version(const Context&, TextSink&);

@@ -1,7 +1,9 @@
 #include "core/fs/proc/proc.h"
 
 #include <gtest/gtest.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <future>
@@ -526,6 +528,49 @@ TEST_F(ProcTest, ExitCodeIsReadAndWrittenAsInUserModeLinux) {
   EXPECT_EQ(put("/proc/exitcode", "010"), 0);
   EXPECT_EQ(get("/proc/exitcode"), "8\n");
   EXPECT_EQ(put("/proc/exitcode", "three"), EINVAL);
+}
+
+TEST_F(ProcTest, NoticesAreForWhoListens) {
+  EXPECT_EQ(names("/proc").names.count("mconsole"), 0u);
+  EXPECT_EQ(put("/proc/mconsole", "x"), ENOENT);
+  const int event = eventfd(0, EFD_NONBLOCK);
+  machine_.kernel.user_notices.connect(event);
+  // What was not there is remembered; a machine has its listener before anybody looks.
+  vfs_->dentries().purge(nullptr);
+  EXPECT_EQ(names("/proc").names.count("mconsole"), 1u);
+  EXPECT_EQ(put("/proc/mconsole", "I am up"), 0);
+  EXPECT_EQ(get("/proc/mconsole"), "errno 5");
+  char text[600];
+  size_t bytes = 0;
+  ASSERT_TRUE(machine_.kernel.user_notices.take(text, bytes));
+  EXPECT_EQ(std::string(text, bytes), "I am up");
+  uint64_t woken = 0;
+  EXPECT_EQ(::read(event, &woken, sizeof woken), 8);
+  close(event);
+}
+
+TEST_F(ProcTest, LogLevelsAreReadAndWritten) {
+  EXPECT_EQ(get("/proc/sys/kernel/printk"), "7\t4\t1\t7\n");
+  EXPECT_EQ(put("/proc/sys/kernel/printk", "3\n"), 0);
+  EXPECT_EQ(get("/proc/sys/kernel/printk"), "3\t4\t1\t7\n");
+  EXPECT_EQ(put("/proc/sys/kernel/printk", "8 5\t2 6"), 0);
+  EXPECT_EQ(get("/proc/sys/kernel/printk"), "8\t5\t2\t6\n");
+  EXPECT_EQ(put("/proc/sys/kernel/printk", "many"), EINVAL);
+  EXPECT_EQ(put("/proc/sysrq-trigger", "4"), 0);
+  EXPECT_EQ(get("/proc/sys/kernel/printk"), "4\t5\t2\t6\n");
+}
+
+TEST_F(ProcTest, LogIsReadOnce) {
+  machine_.kernel.kernel_log.append(LogLevel::Warning, "one");
+  machine_.kernel.kernel_log.append(LogLevel::Info, "two", 3);
+  const RefPtr<OpenFile> file = open("/proc/kmsg", open_flags::kNonBlock).take();
+  EXPECT_EQ(file->poll(nullptr) & 1u, 1u);
+  std::string text(4096, '\0');
+  UserOutBuffer buffer(reinterpret_cast<uint64_t>(text.data()), text.size());
+  text.resize(file->read(buffer).take());
+  EXPECT_TRUE(text.starts_with("<4>[") && text.find("] one\n<30>[") != std::string::npos && text.ends_with("] two\n")) << text;
+  EXPECT_EQ(file->poll(nullptr) & 1u, 0u);
+  EXPECT_EQ(read(*file), "errno 11");
 }
 
 TEST_F(ProcTest, CountersAreOneALine) {

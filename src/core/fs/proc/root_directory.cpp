@@ -1,5 +1,6 @@
 #include "core/fs/proc/root_directory.h"
 
+#include "core/fs/proc/log_file.h"
 #include "core/fs/proc/machine_files.h"
 #include "core/fs/proc/process_files.h"
 #include "core/fs/proc/system_files.h"
@@ -33,6 +34,7 @@ constexpr Entry kEntries[] = {
     file_entry("diskstats", show_disk_statistics),
     file_entry("exitcode", show_exit_code, 0600, store_exit_code),
     file_entry("filesystems", show_filesystems),
+    {.name = "kmsg", .mode = static_cast<uint32_t>(vfs::FileType::Regular) | 0400, .open = LogFile::open},
     file_entry("loadavg", show_load),
     file_entry("meminfo", show_memory),
     link_entry("mounts", read_mounts),
@@ -41,12 +43,15 @@ constexpr Entry kEntries[] = {
     file_entry("stat", show_statistics),
     file_entry("swaps", show_swaps),
     directory_entry("sys", kSystemEntries),
+    file_entry("sysrq-trigger", refuse_to_show, 0200, store_sysrq),
     link_entry("thread-self", read_thread_self),
     directory_entry("umk", kOwnEntries),
     file_entry("uptime", show_uptime),
     file_entry("version", show_version),
     file_entry("vmstat", show_memory_counters),
 };
+// There while somebody on the host listens: as in User Mode Linux.
+constexpr Entry kNoticesEntry = file_entry("mconsole", refuse_to_show, 0200, store_notice);
 constexpr Entry kRoot = directory_entry("/", kEntries);
 
 }  // namespace
@@ -68,6 +73,7 @@ bool RootDirectory::revalidate(std::string_view name, vfs::Inode* child) {
 
 Result<RefPtr<vfs::Inode>> RootDirectory::lookup(std::string_view name) {
   const ThreadId pid = parse_tid(name);
+  if (pid == 0 && name == kNoticesEntry.name && kernel().user_notices.is_connected()) return make_inode(proc(), child_number(number(), name), kNoticesEntry, {});
   if (pid == 0) return DirectoryNode::lookup(name);
   Subject subject;
   {
@@ -83,6 +89,12 @@ Result<RefPtr<vfs::Inode>> RootDirectory::lookup(std::string_view name) {
 Result<uint64_t> RootDirectory::list(uint64_t position, vfs::InodeNumber parent_number, vfs::DirectorySink& sink) {
   if (!list_table(position, parent_number, sink)) return position;
   const uint64_t first = first_dynamic_position();
+  // No process has number 0: its place is free.
+  if (position == first) {
+    const auto type = static_cast<vfs::FileType>(kNoticesEntry.mode & vfs::kFileTypeMask);
+    if (kernel().user_notices.is_connected() && !sink.emit(kNoticesEntry.name, child_number(number(), kNoticesEntry.name), type, first + 1)) return position;
+    position = first + 1;
+  }
   for (;;) {
     ThreadId pid;
     {

@@ -42,9 +42,23 @@ Result<void> show_text(const Context&, TextSink& sink) {
 }
 constexpr std::string_view kCorePattern = "core";
 
-// The four levels: of the console, of lines without one, the lowest allowed, and the console's at boot.
+// The four levels: of the console, of lines without one, the lowest that syslog(2) sets, and the console's at boot.
 Result<void> show_log_levels(const Context& context, TextSink& sink) {
-  format(sink, "{}\t4\t1\t7\n", context.kernel.options.quiet ? 4 : 7);
+  const KernelLog::Levels& levels = context.kernel.kernel_log.levels;
+  format(sink, "{}\t{}\t{}\t{}\n", levels.console.load(), levels.message.load(), levels.lowest_console.load(), levels.console_at_boot.load());
+  return {};
+}
+Result<void> store_log_levels(const Context& context, std::string_view text) {
+  constexpr uint64_t kHighest = INT32_MAX;
+  KernelLog::Levels& levels = context.kernel.kernel_log.levels;
+  // As many as are given, from the first on.
+  for (std::atomic<int>* level : {&levels.console, &levels.message, &levels.lowest_console, &levels.console_at_boot}) {
+    text = trim(text);
+    if (text.empty()) return {};
+    const size_t end = std::min(text.find_first_of(" \t\n"), text.size());
+    level->store(static_cast<int>(TRY(parse_setting(text.substr(0, end), kHighest))));
+    text.remove_prefix(end);
+  }
   return {};
 }
 
@@ -94,7 +108,7 @@ constexpr Entry kKernelEntries[] = {
     sysctl_entry("overflowuid", show_number<65534>),
     sysctl_entry("panic", show_number<0>),
     sysctl_entry("pid_max", show_number<TaskList::kMaximumId>),
-    sysctl_entry("printk", show_log_levels),
+    sysctl_entry("printk", show_log_levels, 0644, store_log_levels),
     directory_entry("random", kRandomEntries),
     sysctl_entry("randomize_va_space", show_number<2>),
     sysctl_entry("tainted", show_number<0>),

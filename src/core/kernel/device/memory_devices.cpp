@@ -76,7 +76,10 @@ Result<size_t> MemoryDevices::ZeroSource::read_for_text(uint64_t, std::span<std:
 }
 
 Result<void> MemoryDevices::attach(DeviceRegistry& registry) {
-  TRY(registry.add_driver(vfs::FileType::CharacterDevice, kMajor, 0, 256, *this));
+  // The log is a device of this major and of another driver.
+  constexpr uint32_t kLog = 11;
+  TRY(registry.add_driver(vfs::FileType::CharacterDevice, kMajor, 0, kLog, *this));
+  TRY(registry.add_driver(vfs::FileType::CharacterDevice, kMajor, kLog + 1, 256 - kLog - 1, *this));
   struct Known {
     std::string_view name;
     uint32_t minor;
