@@ -6,6 +6,8 @@
 
 namespace umk::fs {
 
+class TmpfsDirectory;
+
 class DevtmpfsType final : public vfs::FilesystemType, public device::NodeListener {
  public:
   /// Makes the instance and fills it with what the registry announced.
@@ -15,12 +17,14 @@ class DevtmpfsType final : public vfs::FilesystemType, public device::NodeListen
   Result<RefPtr<vfs::Superblock>> mount(const vfs::MountRequest& request) override;
 
   Result<void> add_node(const device::Node& node) override;
-  /// The node of a device that went is left to user space, as its name may lead elsewhere by now.
-  void remove_node(const device::Node&) override {}
+  /// Leaves alone what somebody has put in the node's place.
+  void remove_node(const device::Node& node) override;
 
   explicit DevtmpfsType(RefPtr<TmpfsSuperblock> superblock) : superblock_(std::move(superblock)) {}
 
  private:
+  Result<RefPtr<TmpfsDirectory>> directory_of(const device::Node& node, std::string_view& name);
+
   RefPtr<TmpfsSuperblock> superblock_;
 };
 

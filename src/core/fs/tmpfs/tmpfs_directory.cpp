@@ -147,6 +147,16 @@ Result<void> TmpfsDirectory::link(std::string_view name, Inode& target) {
   return {};
 }
 
+void TmpfsDirectory::withdraw(std::string_view name, vfs::FileType type, vfs::DeviceNumber device) {
+  Entry* entry = find(name);
+  if (!entry || entry->inode->type() != type || entry->inode->device() != device) return;
+  const RefPtr<TmpfsInode> node = entry->inode;
+  take_entry(*entry);
+  node->drop_link();
+  stamp_locked(true);
+  Entry::destroy(entry);
+}
+
 Result<void> TmpfsDirectory::unlink(std::string_view name, Inode& victim) {
   Entry* entry = find(name);
   if (!entry) return error(ENOENT);

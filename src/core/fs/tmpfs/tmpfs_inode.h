@@ -60,6 +60,12 @@ class TmpfsDirectory final : public TmpfsInode {
 
   /// Adds an entry without a caller: devtmpfs. The directory is locked, or nobody else knows it.
   Result<void> insert(std::string_view name, RefPtr<TmpfsInode> inode);
+  /// Takes out a device node that was inserted so, if the name still is that node's. The directory is locked.
+  void withdraw(std::string_view name, vfs::FileType type, vfs::DeviceNumber device);
+  /// Entries are inserted and withdrawn while others look: what the dentry cache remembers is checked. Before anybody knows the directory.
+  void expect_changes() { changes_by_itself_ = true; }
+  bool names_are_stable() const override { return !changes_by_itself_; }
+  bool revalidate(std::string_view, vfs::Inode* child) override { return child && child->links() != 0; }
   bool is_empty() const { return by_name_.empty(); }
   /// Empties a whole tree without recursion, when its filesystem goes.
   static void tear_down(RefPtr<TmpfsDirectory> top);
@@ -95,6 +101,7 @@ class TmpfsDirectory final : public TmpfsInode {
 
   Tree<Entry, NameOf, TmpfsNameTag> by_name_;
   Tree<Entry, CookieOf, TmpfsCookieTag> by_cookie_;
+  bool changes_by_itself_ = false;
   uint64_t next_cookie_ = 2;  // 0 and 1 are the positions of `.` and `..`
   RefPtr<TmpfsDirectory> tear_down_next_;
 };

@@ -406,6 +406,20 @@ TEST_F(TmpfsTest, DevtmpfsShowsDevicesThatWork) {
   EXPECT_TRUE(inode("/dev/zero").device() == (DeviceNumber{1, 5}));
   EXPECT_EQ(inode("/dev/input/mice").mode(), 0020660u);
   EXPECT_EQ(open_code("/dev/input/mice"), ENXIO);
+  // Devices come and go, whatever was looked for before.
+  const device::Node disk{"ubdq", FileType::BlockDevice, {98, 256}, 0660};
+  EXPECT_EQ(lookup("/dev/ubdq"), ENOENT);
+  ASSERT_TRUE(registry.announce(disk).ok());
+  EXPECT_EQ(inode("/dev/ubdq").mode(), 0060660u);
+  registry.withdraw(disk);
+  EXPECT_EQ(lookup("/dev/ubdq"), ENOENT);
+  ASSERT_TRUE(registry.announce(disk).ok());
+  EXPECT_EQ(lookup("/dev/ubdq"), 0);
+  // What somebody else put there stays.
+  EXPECT_EQ(vfs_->unlink(me(), at("/dev/ubdq")).code(), 0);
+  EXPECT_EQ(mkdir("/dev/ubdq"), 0);
+  registry.withdraw(disk);
+  EXPECT_EQ(lookup("/dev/ubdq"), 0);
   RefPtr<OpenFile> zero = open("/dev/zero").take();
   EXPECT_EQ(read(*zero, 10), std::string(10, '\0'));
   RefPtr<OpenFile> null = open("/dev/null", kReadWrite).take();
