@@ -1,8 +1,10 @@
 #include "core/kernel/mm/cache_window.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "core/host/calls.h"
+#include "core/host/file_calls.h"
 
 namespace umk::mm {
 
@@ -43,19 +45,41 @@ Result<ChunkNumber> CacheWindow::allocate_run(uint32_t count) {
 
 void CacheWindow::free(const Chunk* chunks, size_t count, bool clean_all) {
   size_t kept = 0;
-  if (!clean_all && count <= kPoolChunks / 4) {
-    MutexLock lock(mutex_);
-    // The last first, so that they are handed out again in ascending order.
-    while (kept < count) {
-      const Chunk& chunk = chunks[count - 1 - kept];
-      const unsigned pages = count_pages(chunk.backed);
-      if (pages == 0 || pool_size_ == kPoolChunks || pool_pages_ + pages > kPoolPages) break;
-      pool_[pool_size_++] = chunk;
-      __atomic_store_n(&pool_pages_, pool_pages_ + pages, __ATOMIC_RELAXED);
-      ++kept;
+  while (!clean_all && kept < count && count <= kPoolChunks / 4) {
+    Chunk taken[kPoolChunks / 2];
+    size_t taken_count = 0;
+    {
+      MutexLock lock(mutex_);
+      // The last first, so that they are handed out again in ascending order.
+      while (kept < count) {
+        const Chunk& chunk = chunks[count - 1 - kept];
+        const unsigned pages = count_pages(chunk.backed);
+        if (pages == 0 || pool_size_ == kPoolChunks || pool_pages_ + pages > kPoolPages) break;
+        pool_[pool_size_++] = chunk;
+        __atomic_store_n(&pool_pages_, pool_pages_ + pages, __ATOMIC_RELAXED);
+        ++kept;
+      }
+      if (kept == count || count_pages(chunks[count - 1 - kept].backed) == 0) break;
+      // A full pool gives back many at once: chunks of files that were made one after the other lie together and cost one call.
+      taken_count = take_from_pool_locked(taken);
     }
+    if (taken_count == 0) break;
+    give_back(taken, taken_count, false);
   }
   give_back(chunks, count - kept, clean_all);
+}
+
+size_t CacheWindow::take_from_pool_locked(std::span<Chunk> taken) {
+  std::sort(pool_, pool_ + pool_size_, [](const Chunk& a, const Chunk& b) { return a.number > b.number; });
+  const size_t count = pool_size_ / 2 < taken.size() ? pool_size_ / 2 : taken.size();
+  // The lowest are used again first.
+  for (size_t i = 0; i < count; ++i) {
+    taken[count - 1 - i] = pool_[i];
+    __atomic_store_n(&pool_pages_, pool_pages_ - count_pages(pool_[i].backed), __ATOMIC_RELAXED);
+  }
+  for (size_t i = count; i < pool_size_; ++i) pool_[i - count] = pool_[i];
+  pool_size_ -= count;
+  return count;
 }
 
 void CacheWindow::give_back(const Chunk* chunks, size_t count, bool clean_all) {
@@ -99,6 +123,23 @@ void CacheWindow::punch(ChunkNumber chunk, PageMask pages) {
 void CacheWindow::punch_range(uint64_t offset, uint64_t length) {
   const Result<void> punched = host::fallocate(fd_, kPunchHole | kKeepSize, offset, length);
   CHECK(punched.ok(), "the host takes pages of the cache file back");
+}
+
+size_t CacheWindow::fill_fresh(ChunkNumber chunk, uint64_t within, size_t bytes, UserInBuffer& buffer) {
+  size_t done = 0;
+  while (done < bytes) {
+    BufferPiece piece = buffer.next_piece();
+    if (piece.length > bytes - done) piece.length = bytes - done;
+    const uint64_t place = offset(chunk) + within + done;
+    if (!buffer.is_kernel() && !is_user_range(piece.address, piece.length)) break;
+    const Result<size_t> put = buffer.is_kernel() ? host::pwrite(fd_, std::span(reinterpret_cast<const std::byte*>(piece.address), piece.length), place)
+                                                  : host::pwrite(fd_, host::UserRange::checked(piece.address, piece.length), place);
+    // A page of the guest that is to be brought in first, perhaps.
+    if (!put.ok() || put.value() == 0) break;
+    buffer.advance(put.value());
+    done += put.value();
+  }
+  return done;
 }
 
 Result<void> CacheWindow::charge(uint64_t pages) {

@@ -14,10 +14,12 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "core/base/bits.h"
 #include "core/base/make.h"
 #include "core/base/vector.h"
+#include "core/kernel/guest/user_memory.h"
 #include "core/memory/memory_account.h"
 #include "core/sync/mutex.h"
 
@@ -84,6 +86,10 @@ class CacheWindow {
   /// Gives the memory behind some pages of a chunk that stays allocated back to the host. The pages read as zeroes afterwards.
   void punch(ChunkNumber chunk, PageMask pages);
 
+  /// Copies to pages of a chunk that nobody has touched since they were empty, as far as the host can: the rest is the caller's. The host neither
+  /// zeroes a page that it fills itself nor has to fault it in.
+  size_t fill_fresh(ChunkNumber chunk, uint64_t within, size_t bytes, UserInBuffer& buffer);
+
   /// Takes `pages` pages from the machine's memory, after emptying the pool if need be; ENOMEM.
   Result<void> charge(uint64_t pages);
   /// The same, after reclaim if need be. With no lock held that reclaim takes.
@@ -111,7 +117,7 @@ class CacheWindow {
   uint64_t pool_pages() const { return __atomic_load_n(&pool_pages_, __ATOMIC_RELAXED); }
 
  private:
-  static constexpr size_t kPoolChunks = 256;
+  static constexpr size_t kPoolChunks = 512;
   static constexpr uint64_t kPoolPages = 1024;  // 4 MiB
   static constexpr uint32_t kGroupChunks = 4096;
 
@@ -127,6 +133,8 @@ class CacheWindow {
   /// The first of `count` free chunks in a row, 0 when there are none.
   ChunkNumber find_locked(uint32_t count) REQUIRES(mutex_);
   void punch_range(uint64_t offset, uint64_t length);
+  /// Takes some of the pool's chunks out, those that follow each other together.
+  size_t take_from_pool_locked(std::span<Chunk> taken) REQUIRES(mutex_);
   /// Punches and releases; the caller owns the chunks.
   void give_back(const Chunk* chunks, size_t count, bool clean_all);
 

@@ -68,6 +68,7 @@ Result<size_t> CachedFile::write_some(uint64_t offset, size_t most, UserInBuffer
     const PageMask pages = page_mask(page, absent);
     const uint64_t run = absent * kPageSize - within % kPageSize;
     const size_t length = bytes < run ? bytes : run;
+    if (const size_t written = TRY(write_absent(offset, length, buffer)); written != 0) return written;
     TRY(add_zeroed(chunk_index, pages));
     Result<size_t> copied = write_present(offset, length, buffer);
     const size_t done = copied.value_or(0);
@@ -147,17 +148,20 @@ void CachedFile::drop_unwritten(uint64_t chunk_index, PageMask pages) {
 }
 
 // The bytes go into memory that nobody looks at yet and nobody holds: if a reader brought the pages in meanwhile, all is copied again on top of what
-// was read. Holding the pages against readers is not possible, since the copy may fault on a mapping of these very pages.
+// was read. Holding the pages against readers is not possible, since the copy may fault on a mapping of these very pages. Parts of pages can be written in
+// this way only behind the end of the file, and where the host has nothing there yet.
 Result<size_t> CachedFile::write_absent(uint64_t offset, size_t bytes, UserInBuffer& buffer) {
   const uint64_t chunk_index = offset >> kChunkShift;
-  const unsigned page = static_cast<unsigned>(offset % kChunkBytes >> kPageShift);
-  const unsigned count = static_cast<unsigned>(bytes >> kPageShift);
+  const uint64_t within = offset % kChunkBytes;
+  const unsigned page = static_cast<unsigned>(within >> kPageShift);
+  const unsigned count = static_cast<unsigned>(((within + bytes - 1) >> kPageShift) - page + 1);
   const PageMask pages = page_mask(page, count);
   PageBudget budget(cache_);
   TRY(budget.charge(count));
   TRY(reserve_clean(chunk_index, pages));
   PageStore::Pin pin(store_);
-  std::byte* memory = nullptr;
+  ChunkNumber chunk = 0;
+  bool is_fresh = false;
   uint64_t generation = 0;
   Result<void> outcome;
   {
@@ -170,16 +174,22 @@ Result<size_t> CachedFile::write_absent(uint64_t offset, size_t bytes, UserInBuf
     }
     if (outcome.ok()) {
       const Result<Claimed> claimed = claim_locked(chunk_index, pages, budget);
-      if (claimed.ok()) memory = claimed.value().memory;
-      else outcome = claimed.failure();
+      if (claimed.ok()) {
+        chunk = store_.load(chunk_index).chunk;
+        is_fresh = claimed.value().fresh == pages;
+      } else {
+        outcome = claimed.failure();
+      }
     }
-    if (outcome.ok() && (store_.load(chunk_index).present & pages)) memory = nullptr;
+    if (outcome.ok() && (store_.load(chunk_index).present & pages)) chunk = 0;
+    if (!is_fresh && !is_aligned(offset | bytes, kPageSize)) chunk = 0;
     generation = fill_generation_;
   }
-  if (memory) {
+  if (chunk) {
     UserInBuffer again = buffer;
-    const Result<size_t> copied = buffer.get(std::span(memory + page * kPageSize, bytes));
-    if (copied.ok() && copied.value() == bytes) {
+    size_t copied = is_fresh ? cache_.window().fill_fresh(chunk, within, bytes, buffer) : 0;
+    if (copied < bytes) copied += buffer.get(std::span(cache_.window().address(chunk) + within + copied, bytes - copied)).value_or(0);
+    if (copied == bytes) {
       bool was_clean = false, installed = false;
       {
         MutexLock lock(store_.mutex_);
