@@ -83,7 +83,7 @@ Result<void> DirectoryNode::split_leaf(Journal::Handle& handle, IndexPath& path,
   TRY(old.append(ConstBytes(leaf.bytes())));
   const DirectoryBlock from(volume().geometry(), Bytes(old.data(), old.size()));
   uint32_t total = 0;
-  for (auto entry = from.next(0); entry; entry = from.next(entry->offset + 1)) {
+  for (auto entry = from.next(0); entry; entry = from.after(*entry)) {
     const uint32_t size = DirectoryBlock::entry_size(entry->name.size());
     TRY(entries.push_back({hash_of(entry->name, version).major, entry->offset, size}));
     total += size;

@@ -48,7 +48,7 @@ Result<uint64_t> DirectoryNode::list_linear(uint64_t position, vfs::DirectorySin
     RefPtr<Buffer> buffer = TRY(read_block(logical, BufferKind::DirectoryLeaf));
     const DirectoryBlock block = leaf_of(*buffer);
     const uint64_t start = kFirstPosition + (uint64_t{logical} << geometry.block_bits);
-    for (auto entry = block.next(static_cast<uint32_t>(place & (geometry.block_size - 1))); entry; entry = block.next(entry->offset + 1)) {
+    for (auto entry = block.next(static_cast<uint32_t>(place & (geometry.block_size - 1))); entry; entry = block.after(*entry)) {
       if (entry->name == "." || entry->name == "..") continue;
       if (!sink.emit(entry->name, entry->inode, type_of(*entry), start + entry->offset + 1)) return start + entry->offset;
       position = start + entry->offset + 1;
@@ -65,10 +65,7 @@ Result<uint64_t> DirectoryNode::list_by_hash(uint64_t position, vfs::DirectorySi
   const Geometry& geometry = volume().geometry();
   const uint8_t version = is_indexed() ? TRY(index_version()) : geometry.hash_version;
   // A hash has 31 bits that count.
-  const auto position_of = [&](std::string_view name) {
-    const NameHash hash = hash_of(name, version);
-    return kFirstPosition + 1 + (uint64_t{hash.major >> 1} << 32 | hash.minor);
-  };
+  const auto position_of = [](const NameHash& hash) { return kFirstPosition + 1 + (uint64_t{hash.major >> 1} << 32 | hash.minor); };
   IndexPath path;
   if (is_indexed()) TRY(follow_index(position > kFirstPosition ? static_cast<uint32_t>((position - kFirstPosition - 1) >> 32) << 1 : 0, path));
   for (bool has_more = true; has_more;) {
@@ -79,10 +76,11 @@ Result<uint64_t> DirectoryNode::list_by_hash(uint64_t position, vfs::DirectorySi
       RefPtr<Buffer> buffer = TRY(read_block(is_indexed() ? index_node(path, path.last).block(path.at[path.last]) : 0, BufferKind::DirectoryLeaf));
       const DirectoryBlock block = leaf_of(*buffer);
       uint32_t highest = 0;
-      for (auto entry = block.next(0); entry; entry = block.next(entry->offset + 1)) {
+      for (auto entry = block.next(0); entry; entry = block.after(*entry)) {
         if (entry->name == "." || entry->name == "..") continue;
-        const uint64_t place = position_of(entry->name);
-        highest = std::max(highest, hash_of(entry->name, version).major);
+        const NameHash hash = hash_of(entry->name, version);
+        const uint64_t place = position_of(hash);
+        highest = std::max(highest, hash.major);
         if (place >= position) TRY(entries.push_back({place, *entry}));
       }
       TRY(buffers.push_back(std::move(buffer)));

@@ -47,14 +47,15 @@ DirectoryEntry DirectoryBlock::at(uint32_t offset) const {
   return entry;
 }
 
-std::optional<DirectoryEntry> DirectoryBlock::next(uint32_t from) const {
-  for (uint32_t offset = 0; offset < entries_end();) {
-    const DirectoryEntry entry = at(offset);
-    if (offset >= from && entry.inode != 0) return entry;
-    offset += entry.record_length;
+std::optional<DirectoryEntry> DirectoryBlock::first_used(uint32_t offset, uint32_t from) const {
+  while (offset < entries_end()) {
+    if (offset >= from && get32(bytes_, offset) != 0) return at(offset);
+    offset += get16(bytes_, offset + 4);
   }
   return std::nullopt;
 }
+
+std::optional<DirectoryEntry> DirectoryBlock::next(uint32_t from) const { return first_used(0, from); }
 
 std::optional<DirectoryEntry> DirectoryBlock::find(std::string_view name) const {
   for (uint32_t offset = 0; offset < entries_end();) {

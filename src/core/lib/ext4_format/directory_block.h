@@ -43,6 +43,8 @@ class DirectoryBlock {
   DirectoryEntry at(uint32_t offset) const;
   /// The first entry in use at or behind `offset`, where an entry need not begin: the block may have changed since.
   std::optional<DirectoryEntry> next(uint32_t offset) const;
+  /// The first one behind an entry that has just been found.
+  std::optional<DirectoryEntry> after(const DirectoryEntry& entry) const { return first_used(entry.offset + entry.record_length, 0); }
   std::optional<DirectoryEntry> find(std::string_view name) const;
   /// False when there is no room.
   bool insert(uint32_t inode, uint8_t type, std::string_view name);
@@ -66,6 +68,8 @@ class DirectoryBlock {
 
  private:
   bool is_entry_sane(uint32_t offset) const;
+  /// Walks from the entry at `offset` to the first in use at or behind `from`.
+  std::optional<DirectoryEntry> first_used(uint32_t offset, uint32_t from) const;
   void put_entry(uint32_t offset, uint32_t record_length, uint32_t inode, uint8_t type, std::string_view name);
 
   Bytes bytes_;

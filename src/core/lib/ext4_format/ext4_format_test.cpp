@@ -179,7 +179,7 @@ TEST(DirectoryBlock, AgreesWithAModel) {
     }
     EXPECT_FALSE(block.is_empty());
     size_t listed = 0;
-    for (auto entry = block.next(0); entry; entry = block.next(entry->offset + 1)) ++listed;
+    for (auto entry = block.next(0); entry; entry = block.after(*entry)) ++listed;
     EXPECT_EQ(listed, model.size() + 2);
     block.seal(99);
     EXPECT_TRUE(block.is_intact(99));
