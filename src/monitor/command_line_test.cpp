@@ -101,7 +101,10 @@ TEST(CommandLine, RefusesWithAMessageThatNamesTheSwitch) {
       {{"vec0:transport=tap"}, {"network", "not available yet"}},
       {{"ssl0=pty"}, {"serial", "not available yet"}},
       {{"hostfs=/srv"}, {"not available yet"}},
-      {{"mconsole=notify:/x"}, {"not available yet"}},
+      {{"mconsole=listen:/x"}, {"mconsole_setup : Unknown option - 'listen:/x'", "notify:"}},
+      {{"mconsole=notify:"}, {"mconsole_setup"}},
+      {{"loglevel=all"}, {"loglevel=all", "0 to 8"}},
+      {{"stderr=yes"}, {"stderr=yes"}},
       {{"root=/dev/ubda", "rootfstype=hostfs"}, {"a disk has no hostfs"}},
       {{"root=/dev/nothing"}, {"root=/dev/nothing", "no such device", "rootfstype=hostfs"}},
       {{"rootfstype=ext9"}, {"rootfstype=ext9", "rootfstype=hostfs"}},
@@ -129,6 +132,23 @@ TEST(CommandLine, RefusesWithAMessageThatNamesTheSwitch) {
   }
 }
 
+TEST(CommandLine, TakesWhatConcernsTheLogAndItsListeners) {
+  const Configuration c = accepted({"loglevel=4", "stderr=1", "mconsole=notify:/run/me/notices"});
+  EXPECT_EQ(c.console_level, 4);
+  EXPECT_TRUE(c.copies_log_to_error);
+  EXPECT_EQ(c.notify_socket, "/run/me/notices");
+  EXPECT_FALSE(accepted({"stderr=0"}).copies_log_to_error);
+  EXPECT_EQ(accepted({}).console_level, std::nullopt);
+}
+
+TEST(ChannelPair, IsDescribedAsItIsWritten) {
+  for (const char* text : {"fd:0,fd:1", "fd:3", "null", "none", "null,fd:2"}) {
+    ChannelPair pair;
+    EXPECT_EQ(parse_channel_pair("con0", text, pair), std::nullopt);
+    EXPECT_EQ(describe_channel_pair(pair), text);
+  }
+}
+
 TEST(CommandLine, HandsOnWhatIsNotItsOwn) {
   for (const char* word : {"HOME=/root", "FOO=bar", "PATH=/bin", "lang=C", "runlevel=3", "x=1", "MEM=2"}) {
     EXPECT_EQ(accepted({word}).init_environment, Words{word});
@@ -141,8 +161,8 @@ TEST(CommandLine, HandsOnWhatIsNotItsOwn) {
 }
 
 TEST(CommandLine, AcceptsWhatHasNoEffect) {
-  for (const char* word : {"console=tty0", "rootwait", "panic=1", "loglevel=3", "nosysemu", "mode=tt", "skas0", "jail", "honeypot", "debugtrace", "debug=go",
-                           "gdb-pid=12", "stderr=1", "fake_ide", "seccomp=on", "aio=2.4", "con1=none", "con15=null"}) {
+  for (const char* word : {"console=tty0", "rootwait", "panic=1", "earlyprintk", "nosysemu", "mode=tt", "skas0", "jail", "honeypot", "debugtrace", "debug=go",
+                           "gdb-pid=12", "fake_ide", "seccomp=on", "aio=2.4", "con1=none", "con15=null"}) {
     const Configuration c = accepted({word});
     EXPECT_EQ(c.init_environment, Words{}) << word;
     EXPECT_EQ(c.init_arguments, Words{}) << word;

@@ -47,9 +47,12 @@ struct Configuration {
   bool may_use_io_uring = true;
   bool quiet = false;         // only errors on the console
   bool debug = false;         // everything on the console
+  std::optional<int> console_level;  // loglevel=
+  bool copies_log_to_error = false;  // stderr=1
   bool exits_on_reboot = false;
   std::string name;           // umid=
   std::string name_directory; // uml_dir=
+  std::string notify_socket;  // mconsole=notify:
   ChannelPair console{{ChannelEnd::Kind::Descriptor, 0}, {ChannelEnd::Kind::Descriptor, 1}};
 
   bool console_is_numbered = false;  // con0=, which wins over con=

@@ -7,8 +7,6 @@ namespace umk::monitor {
 
 namespace {
 
-constexpr unsigned kMaximumDisks = 256;
-
 /// The number at the front of `text`, which is taken off: digits, or a letter (more letters would be flags).
 std::optional<unsigned> take_number(std::string_view& text) {
   if (text.empty()) return {};

@@ -13,6 +13,8 @@
 
 namespace umk::monitor {
 
+inline constexpr unsigned kMaximumDisks = 256;
+
 /// True for texts of the form ubd...=...: those that apply_disk_switch is for.
 bool is_disk_switch(std::string_view text);
 /// Adds a disk to the configuration. Returns what is wrong with the switch.

@@ -83,6 +83,27 @@ Wrong set_environment(Configuration& c, std::string_view value) {
   return {};
 }
 
+Wrong set_notify_socket(Configuration& c, std::string_view value) {
+  constexpr std::string_view kNotify = "notify:";
+  if (!value.starts_with(kNotify) || value.size() == kNotify.size())
+    return "mconsole=" + std::string(value) + ": mconsole_setup : Unknown option - '" + std::string(value) + "'. mconsole= takes notify: and the path of a socket.";
+  c.notify_socket = value.substr(kNotify.size());
+  return {};
+}
+
+Wrong set_log_level(Configuration& c, std::string_view value) {
+  const std::optional<int> level = parse_number<int>(value);
+  if (!level || *level < 0) return wrong_value("loglevel", value, "a number: lines of the log whose level is below it are shown on the console, 0 to 8");
+  c.console_level = std::min(*level, 15);
+  return {};
+}
+
+Wrong set_log_copy(Configuration& c, std::string_view value) {
+  if (value != "0" && value != "1") return wrong_value("stderr", value, "0 or 1");
+  c.copies_log_to_error = value == "1";
+  return {};
+}
+
 Wrong check_seccomp(Configuration& c, std::string_view value) {
   if (value != "on" && value != "auto" && value != "off") return wrong_value("seccomp", value, "on, auto or off");
   c.notes.push_back("seccomp= has no effect: umk has an engine of its own");
@@ -111,6 +132,30 @@ Wrong parse_channel_end(std::string_view spec, std::string_view text, ChannelEnd
   return {};
 }
 
+}  // namespace
+
+std::optional<std::string> parse_channel_pair(std::string_view spec, std::string_view value, ChannelPair& pair) {
+  const size_t comma = value.find(',');
+  if (Wrong wrong = parse_channel_end(spec, value.substr(0, comma), pair.input)) return wrong;
+  pair.output = pair.input;
+  if (comma == std::string_view::npos) return {};
+  return parse_channel_end(spec, value.substr(comma + 1), pair.output);
+}
+
+std::string describe_channel_pair(const ChannelPair& pair) {
+  const auto describe = [](const ChannelEnd& end) -> std::string {
+    switch (end.kind) {
+      case ChannelEnd::Kind::None: return "none";
+      case ChannelEnd::Kind::Null: return "null";
+      case ChannelEnd::Kind::Descriptor: return "fd:" + std::to_string(end.descriptor);
+    }
+    return {};
+  };
+  return pair.input == pair.output ? describe(pair.input) : describe(pair.input) + "," + describe(pair.output);
+}
+
+namespace {
+
 /// con=..., con0=...: `number` is what stands between the name and the equals sign.
 Wrong set_console(Configuration& c, std::string_view spec, std::string_view number, std::string_view value) {
   unsigned index = 0;
@@ -121,11 +166,7 @@ Wrong set_console(Configuration& c, std::string_view spec, std::string_view numb
     index = *parsed;
   }
   ChannelPair pair;
-  const size_t comma = value.find(',');
-  if (Wrong wrong = parse_channel_end(spec, value.substr(0, comma), pair.input)) return wrong;
-  pair.output = pair.input;
-  if (comma != std::string_view::npos)
-    if (Wrong wrong = parse_channel_end(spec, value.substr(comma + 1), pair.output)) return wrong;
+  if (Wrong wrong = parse_channel_pair(spec, value, pair)) return wrong;
   if (index == 0) {
     // A numbered switch wins over con=, whichever comes first.
     if (number.empty() && c.console_is_numbered) return {};
@@ -162,8 +203,10 @@ constexpr Switch kSwitches[] = {
      [](Configuration& c, std::string_view v) { return set_memory(c, "mem", v); }},
     {"ncpus=", "N", "how many processors the machine has; default: as many as the host has",
      [](Configuration& c, std::string_view v) { return set_cpus(c, "ncpus", v); }, true},
-    {"quiet", "", "show only warnings while booting", [](Configuration& c, std::string_view) { c.quiet = true; return Wrong(); }},
+    {"quiet", "", "show only errors while booting", [](Configuration& c, std::string_view) { c.quiet = true; return Wrong(); }},
     {"debug", "", "show all kernel messages", [](Configuration& c, std::string_view) { c.debug = true; return Wrong(); }},
+    {"loglevel=", "N", "show messages of the kernel whose level is below N, 0 to 8; default 7, all but debugging", set_log_level},
+    {"stderr=", "0|1", "with 1, write the messages that the console shows to umk's standard error too", set_log_copy},
     {"shield=", "on|off|auto", "wall the kernel off from guests by protection keys", set_shield, true},
     {"dispatch=", "user|seccomp|auto", "how guests' system calls are caught", set_dispatch, true},
     {"umid=", "NAME", "the name of this machine", set_name, true},
@@ -173,6 +216,7 @@ constexpr Switch kSwitches[] = {
        c.name_directory = v;
        return Wrong();
      }},
+    {"mconsole=", "notify:PATH", "tell a socket of the host's what happens to the machine", set_notify_socket},
     {"noreboot", "", "exit when the guest reboots", [](Configuration& c, std::string_view) { c.exits_on_reboot = true; return Wrong(); }},
 };
 
@@ -182,12 +226,11 @@ struct Ignored {
   const char* why;  // null: nothing to say, as Linux's own that make no difference here
 };
 constexpr Ignored kIgnored[] = {
-    {"console=", nullptr}, {"rootwait", nullptr}, {"rootdelay=", nullptr}, {"panic=", nullptr}, {"loglevel=", nullptr}, {"earlyprintk", nullptr},
+    {"console=", nullptr}, {"rootwait", nullptr}, {"rootdelay=", nullptr}, {"panic=", nullptr}, {"earlyprintk", nullptr},
     {"nosysemu", "umk does not trace its guests"}, {"mode=tt", "umk has an engine of its own"}, {"mode=skas0", "umk has an engine of its own"},
     {"skas0", "umk has an engine of its own"}, {"aio=2.4", "host I/O is umk's own matter"}, {"jail", "guests never see kernel memory: see shield="},
     {"honeypot", "guests never see kernel memory: see shield="}, {"debugtrace", "there is no tracing thread"}, {"debug=go", "gdb needs no switch"},
-    {"debug=parent", "gdb needs no switch"}, {"gdb-pid=", "gdb needs no switch"}, {"stderr=", "kernel messages go to the console"},
-    {"fake_ide", "there is no such device"}, {"fakehd", "there is no such device"},
+    {"debug=parent", "gdb needs no switch"}, {"gdb-pid=", "gdb needs no switch"},     {"fake_ide", "there is no such device"}, {"fakehd", "there is no such device"},
 };
 
 /// UML's that are still to come. Ignoring them would start a machine that lacks what was asked for.
@@ -199,7 +242,7 @@ struct Later {
 constexpr Later kLater[] = {
     {"eth", true, "network devices"},
     {"vec", true, "network devices"}, {"ssl", true, "serial lines"}, {"iomem=", false, "mapped files"}, {"initrd=", false, "initial RAM disks"},
-    {"hostfs=", false, "limits on hostfs"}, {"mconsole=", false, "the management console"}, {"time-travel", false, "time travel"},
+    {"hostfs=", false, "limits on hostfs"}, {"time-travel", false, "time travel"},
     {"virtio_uml.", false, "vhost-user devices"}, {"dsp=", false, "audio"}, {"mixer=", false, "audio"}, {"xterm=", false, "consoles in windows"},
     {"tty_log_dir=", false, "terminal logs"}, {"tty_log_fd=", false, "terminal logs"}, {"ssl-non-raw", false, "serial lines"},
 };

@@ -2,6 +2,7 @@
 
 #include "core/drivers/block_files/block_files.h"
 #include "core/drivers/console/console_driver.h"
+#include "core/drivers/kmsg/log_device.h"
 #include "core/drivers/loop/loop_driver.h"
 #include "core/drivers/ubd/ubd_disk.h"
 #include "core/fs/devpts/devpts.h"
@@ -42,6 +43,7 @@ struct Parts {
         window(reinterpret_cast<std::byte*>(layout::kCacheWindow), layout::kCacheWindowBytes, request.cache_fd, account),
         page_cache(window),
         vdso(kernel.engine.vdso()),
+        log_device(kernel.kernel_log),
         jobs(kernel),
         ttys(jobs),
         disk_queue(request.may_use_io_uring ? ubd::HostQueue::Ring::Allowed : ubd::HostQueue::Ring::Forbidden),
@@ -60,6 +62,7 @@ struct Parts {
   mm::CacheWindow window;
   mm::PageCache page_cache;
   VdsoSource vdso;
+  kmsg::LogDevice log_device;
   tty::TaskJobControl jobs;
   tty::TtyRegistry ttys;
   device::DeviceRegistry devices;
@@ -93,15 +96,17 @@ struct Parts {
 /// The console that kernel messages go to; set once, at boot.
 constinit console::ConsoleDriver* message_console = nullptr;
 constinit uint64_t boot_time_ns = 0;
-constinit LogLevel shown_level = LogLevel::Debug;
+constinit const KernelLog* shown_log = nullptr;
+constinit int log_copy_fd = -1;
 
 void show_on_console(LogLevel level, std::string_view line) {
-  if (!message_console || level > shown_level) return;
+  if ((!message_console && log_copy_fd < 0) || !shown_log->is_shown(level)) return;
   char text[KernelLog::kMaximumLine + 32];
   BufferSink sink(text);
   const uint64_t since_boot_us = (host::now_ns(host::Clock::Boottime) - boot_time_ns) / 1000;
   format(sink, "[{:5}.{:06}] {}\n", since_boot_us / 1'000'000, since_boot_us % 1'000'000, line);
-  message_console->show_message(sink.view());
+  if (message_console) message_console->show_message(sink.view());
+  if (log_copy_fd >= 0) (void)host::write(log_copy_fd, std::as_bytes(std::span(sink.view())));
 }
 
 Result<void> add_disks(Parts& parts, std::span<const ubd::DiskImage> images) {
@@ -140,6 +145,7 @@ Result<void> make_parts(Kernel& kernel, Parts& parts) {
   vfs.set_memory_files(*parts.memory_files);
   parts.devtmpfs = TRY(fs::DevtmpfsType::create(parts.window, parts.devices, vfs.next_anonymous_device()));
   TRY(parts.memory_devices.attach(parts.devices));
+  TRY(parts.log_device.attach(parts.devices));
   parts.console = TRY(console::ConsoleDriver::create(parts.jobs));
   parts.ttys.set_console(0, RefPtr<tty::Tty>(parts.console->terminal()));
   parts.ttys.set_console(1, RefPtr<tty::Tty>(parts.console->terminal()));
@@ -235,9 +241,14 @@ StartOutcome start(Kernel& kernel, const StartRequest& request) {
   parts->console->terminal().set_window_size(request.window);
   message_console = request.shows_kernel_log ? parts->console.get() : nullptr;
   boot_time_ns = kernel.boot_time_ns;
-  shown_level = request.shows_warnings_only ? LogLevel::Warning : LogLevel::Debug;
+  shown_log = &kernel.kernel_log;
+  log_copy_fd = request.log_copy_fd;
+  kernel.kernel_log.levels.console.store(request.console_level);
+  if (request.has_notice_listener) kernel.user_notices.connect(request.monitor_event);
   install_kernel_log(kernel.kernel_log, show_on_console);
   log(LogLevel::Notice, "{} version {} {}: {} MiB of memory, {} CPUs", version::kSystem, version::kRelease, version::kVersion, kernel.options.memory_bytes >> 20, kernel.options.cpus);
+  log(LogLevel::Notice, "Kernel command line: {}", kernel.options.command_line);
+  for (const std::string_view note : request.notes) log_line(LogLevel::Notice, note);
   if (request.shield_state.size() != 0) log(LogLevel::Warning, "shield: {}", request.shield_state);
   if (Result<void> added = add_disks(*parts, request.disks); !added.ok()) return fail("the disks cannot be added", added.code());
   if (Result<void> rooted = make_root(*parts, request); !rooted.ok()) return fail(problem_of_root(request, rooted.code()), rooted.code());
@@ -268,8 +279,10 @@ void run_console(console::ConsoleDriver& console) { console.run(); }
 uint32_t wait_for_end(Kernel& kernel, int* exit_code) {
   uint32_t action;
   while ((action = static_cast<uint32_t>(kernel.power_action.load())) == 0) host::futex_wait(&kernel.power_action, 0);
-  (void)kernel.vfs->sync_all();
-  flush_disks(*kernel.block_devices);
+  if (action != static_cast<uint32_t>(PowerAction::RestartNow)) {
+    (void)kernel.vfs->sync_all();
+    flush_disks(*kernel.block_devices);
+  }
   *exit_code = kernel.exit_code.load();
   return action;
 }

@@ -58,7 +58,14 @@ struct StartRequest {
   WindowSize window{};
   /// Kernel messages go to the console too.
   bool shows_kernel_log = false;
-  bool shows_warnings_only = false;
+  /// What lines of the log the console shows: those below this level, as console_loglevel of Linux.
+  int console_level = 7;
+  /// A descriptor of the host's that gets the lines too; -1: none.
+  int log_copy_fd = -1;
+  /// Lines of the monitor for the log.
+  std::span<const std::string_view> notes;
+  /// Somebody on the host is told what programs write to /proc/mconsole.
+  bool has_notice_listener = false;
   /// Why the shield is off or incomplete, for the log; empty when there is nothing to say.
   std::string_view shield_state;
 };

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "engine/image/management_protocol.h"
 #include "engine/image/patch_protocol.h"
 
 namespace umk {
@@ -11,10 +12,10 @@ class Kernel;
 namespace console {
 class ConsoleDriver;
 }
-namespace init {
 namespace ubd {
 class HostQueue;
 }
+namespace init {
 struct StartRequest;
 struct StartOutcome;
 }  // namespace init
@@ -65,6 +66,7 @@ enum class VesselEnd : uint32_t {
 /// What the kernel tells the monitor; in the kernel region, read by both.
 struct MachineStatus {
   volatile uint32_t panicked = 0;
+  char panic_reason[256] = {};  // set before
 };
 
 /// For the monitor's memory sampler, on an attached thread. Private memory of guests is the host's: only the host knows how much is used.
@@ -108,6 +110,7 @@ struct ImageHeader {
   MachineStatus* (*status)();
   PatchFunctions patch;
   MemoryFunctions memory;
+  const ManagementFunctions* management;
   /// Attached: a host process of the machine ended, and was waited for.
   VesselEnd (*vessel_ended)(int host_pid);
 };

@@ -49,8 +49,9 @@ void print_head(TextSink& sink, const char* reason) {
   }
 }
 
-[[noreturn]] void stop_machine() {
+[[noreturn]] void stop_machine(const char* reason) {
   Machine& m = machine();
+  for (size_t i = 0; i + 1 < sizeof m.status.panic_reason && reason[i] != '\0'; ++i) m.status.panic_reason[i] = reason[i];
   m.status.panicked = 1;
   const uint64_t one = 1;
   (void)host::write(m.parameters.wake_fd, std::as_bytes(std::span(&one, 1)));
@@ -72,7 +73,7 @@ void panic_with_registers(const char* reason, void* context) {
   format(sink, "rbp {:016x} r8 {:016x} r9 {:016x} r10 {:016x} r11 {:016x} r12 {:016x} r13 {:016x} r14 {:016x} r15 {:016x}\n", get(REG_RBP), get(REG_R8),
          get(REG_R9), get(REG_R10), get(REG_R11), get(REG_R12), get(REG_R13), get(REG_R14), get(REG_R15));
   print_backtrace(sink, get(REG_RIP), get(REG_RBP));
-  stop_machine();
+  stop_machine(reason);
 }
 
 }  // namespace engine
@@ -82,7 +83,7 @@ void panic(const char* message, const char* file, int line) {
   engine::print_head(sink, message);
   format(sink, "at {}:{}\n", file, line);
   engine::print_backtrace(sink, reinterpret_cast<uint64_t>(__builtin_return_address(0)), reinterpret_cast<uint64_t>(__builtin_frame_address(0)));
-  engine::stop_machine();
+  engine::stop_machine(message);
 }
 
 }  // namespace umk

@@ -47,7 +47,9 @@ struct File {
   uint64_t bytes = 0;
 };
 
-[[noreturn]] void fail(const DiskOption& disk, const std::string& why) { throw std::runtime_error(fmt::format("umk: ubd{}: {}", disk.number, why)); }
+[[noreturn]] void fail(const DiskOption& disk, const std::string& why, int open_error = 0) {
+  throw DiskFileError(fmt::format("umk: ubd{}: {}", disk.number, why), open_error);
+}
 
 std::optional<uint64_t> size_of(int fd, const struct stat& status) {
   if (S_ISREG(status.st_mode)) return static_cast<uint64_t>(status.st_size);
@@ -92,10 +94,11 @@ pid_t holder_of(int fd, int type) {
   return 0;
 }
 
-void lock_file(const DiskOption& disk, const File& file, const std::string& path, std::vector<std::string>& notes) {
+/// False when it is not locked: others may write it.
+bool lock_file(const DiskOption& disk, const File& file, const std::string& path, std::vector<std::string>& notes) {
   if (disk.is_shared) {
     notes.push_back(fmt::format("Not locking \"{}\" on the host", path));
-    return;
+    return false;
   }
   const int type = file.is_writable ? F_WRLCK : F_RDLCK;
   struct flock whole = lock_of(type, 0, kNumberPlace);
@@ -103,7 +106,7 @@ void lock_file(const DiskOption& disk, const File& file, const std::string& path
     const int error = errno;
     if (error != EAGAIN && error != EACCES) {
       notes.push_back(fmt::format("{} cannot be locked on the host: {}", path, std::strerror(error)));
-      return;
+      return false;
     }
     const pid_t holder = holder_of(file.fd.get(), type);
     const std::string by = holder > 0 ? fmt::format("by pid {}", holder) : "by another process";
@@ -111,6 +114,7 @@ void lock_file(const DiskOption& disk, const File& file, const std::string& path
   }
   struct flock number = lock_of(type, kNumberPlace, 1);
   (void)fcntl(file.fd.get(), F_SETLK, &number);
+  return true;
 }
 
 /// The directory resolved, the name as it is: what a header names must be found from anywhere.
@@ -215,15 +219,16 @@ void DiskImages::open_disk(const DiskOption& disk, std::vector<std::string>& not
   File file = open_file(disk, disk.file, !disk.is_read_only);
   if (file.fd.get() < 0 && errno == ENOENT && !disk.second_file.empty()) {
     const File backing = open_file(disk, disk.second_file, false);
-    if (backing.fd.get() < 0) fail(disk, fmt::format("{}: {}", disk.second_file, std::strerror(errno)));
+    if (backing.fd.get() < 0) fail(disk, fmt::format("{}: {}", disk.second_file, std::strerror(errno)), errno);
     notes.push_back(fmt::format("Creating \"{}\" as COW file for \"{}\"", disk.file, disk.second_file));
     create_cow(disk, disk.file, disk.second_file, backing);
     file = open_file(disk, disk.file, !disk.is_read_only);
   }
-  if (file.fd.get() < 0) fail(disk, fmt::format("{}: {}", disk.file, std::strerror(errno)));
-  lock_file(disk, file, disk.file, notes);
+  if (file.fd.get() < 0) fail(disk, fmt::format("{}: {}", disk.file, std::strerror(errno)), errno);
+  const bool is_locked = lock_file(disk, file, disk.file, notes);
 
   ubd::DiskImage image;
+  image.is_fixed = is_locked && !file.is_writable;
   image.number = disk.number;
   image.is_read_only = !file.is_writable;
   image.can_discard = disk.can_discard;
@@ -247,7 +252,7 @@ void DiskImages::open_disk(const DiskOption& disk, std::vector<std::string>& not
       fail(disk, fmt::format("{}: Size mismatch ({} vs {}) of COW header vs backing file", disk.file, header.backing_bytes, backing.bytes));
     if (!fits(header, backing))
       fail(disk, fmt::format("{}: mtime mismatch ({} vs {}) of COW header vs backing file", disk.file, header.backing_time, backing.status.st_mtime));
-    lock_file(disk, backing, name, notes);
+    image.is_fixed = lock_file(disk, backing, name, notes);
     image.backing_file = keep(name);
     image.backing_fd = backing.fd.release();
     image.layout = parsed.layout;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <deque>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -15,9 +16,19 @@
 
 namespace umk::monitor {
 
+/// A file that cannot be had. `error` is the errno with which it could not be opened, 0 for all else.
+class DiskFileError : public std::runtime_error {
+ public:
+  DiskFileError(const std::string& text, int error) : std::runtime_error(text), error_(error) {}
+  int error() const { return error_; }
+
+ private:
+  int error_;
+};
+
 class DiskImages {
  public:
-  /// Opens the files of all disks. Throws std::runtime_error with a text for people. `notes` gets what is worth telling although all is well.
+  /// Opens the files of all disks. Throws DiskFileError with a text for people. `notes` gets what is worth telling although all is well.
   explicit DiskImages(const std::vector<DiskOption>& disks, std::vector<std::string>& notes);
   /// For the machine, which closes the descriptors. The texts live as long as this.
   const std::vector<ubd::DiskImage>& images() const { return images_; }

@@ -5,6 +5,9 @@
 
 #include <cstdint>
 
+/// The kernel image, with the symbols of its functions.
+extern "C" const unsigned char umk_kernel_image_begin[], umk_kernel_image_end[];
+
 namespace umk::monitor {
 
 /// Gives the pages of [begin, end) back; whoever reads them again gets them from the file.

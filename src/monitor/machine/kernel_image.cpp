@@ -15,8 +15,6 @@
 #include "engine/gate/offsets.h"
 #include "monitor/machine/embedded.h"
 
-extern "C" const unsigned char umk_kernel_image_begin[], umk_kernel_image_end[];
-
 namespace umk::monitor {
 
 namespace {

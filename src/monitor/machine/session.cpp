@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
 #include "core/kernel/task/power_action.h"
 #include "monitor/machine/host_facts.h"
@@ -54,23 +55,36 @@ void Session::choose_streams() {
 
 bool Session::error_is_output() const { return stream_is_pipe_[1] && stream_is_pipe_[2] && are_same_file(1, 2); }
 
+/// A machine is managed by way of its name; a command needs one only when it was given a name, or somebody who is to be told of it.
+void Session::make_management() {
+  if (is_run() && configuration_.name.empty() && configuration_.notify_socket.empty()) return;
+  try {
+    management_ = std::make_unique<ManagementConsole>(loop_, configuration_, notes_);
+  } catch (const std::runtime_error& failure) {
+    // As in User Mode Linux: the machine runs without.
+    notes_.push_back(fmt::format("no management console: {}", failure.what()));
+  }
+}
+
 void Session::open_terminal() {
-  if (console_input_ >= 0) terminal_ = HostTerminal::open(console_input_);
+  if (console_input_ < 0) return;
+  terminal_ = HostTerminal::open(console_input_, [this] {
+    if (management_) management_->remove_directory();
+  });
 }
 
 void Session::watch_signals() {
   for (const int signal : {SIGTERM, SIGINT, SIGQUIT, SIGHUP}) {
     loop_.watch_signal(signal, [this, signal](const signalfd_siginfo&) {
-      // A command is told and decides; a machine stops at once, as UML does.
+      // A command is told and decides.
       if (is_run() && !has_ended_.load()) {
         struct Call {
           const engine::ImageHeader& image;
           int signal;
         } call{machine_->image(), signal};
         machine_->run_attached([](void* argument) { static_cast<Call*>(argument)->image.signal_init(static_cast<Call*>(argument)->signal); }, &call);
-      } else if (signal != SIGHUP) {
-        stopped_by_signal_ = signal;
-        loop_.stop();
+      } else {
+        on_end_signal(signal);
       }
     });
   }
@@ -80,6 +94,20 @@ void Session::watch_signals() {
       loop_.stop();
     }
   });
+}
+
+/// SIGTERM asks the first process to end the machine, as Control-Alt-Delete does; a second one, SIGINT and SIGQUIT halt it at once. SIGHUP is of the terminal, and
+/// the guest's console hears of that by itself.
+void Session::on_end_signal(int signal) {
+  if (signal == SIGHUP) return;
+  if (signal == SIGTERM && !std::exchange(was_asked_to_end_, true)) {
+    KernelCalls kernel(*machine_);
+    kernel.log("umk: asked to end by SIGTERM; a second one halts at once");
+    kernel.release();  // init cannot do anything while the machine is stopped
+    return kernel.press_ctrl_alt_del();
+  }
+  stopped_by_signal_ = signal;
+  loop_.stop();
 }
 
 init::StartRequest Session::make_request(Texts& texts) {
@@ -122,7 +150,6 @@ init::StartRequest Session::make_request(Texts& texts) {
     request.program = configuration_.init;
     request.arguments = texts.argument_views;
     request.shows_kernel_log = true;
-    request.shows_warnings_only = configuration_.quiet;
   }
   request.may_use_io_uring = configuration_.may_use_io_uring;
   texts.environment_views = views_of(texts.environment);
@@ -182,6 +209,15 @@ void Session::connect(console::ConsoleBoard& board) {
   if (is_run()) pump_->connect_messages(STDERR_FILENO);
 }
 
+void Session::start_management() {
+  if (!management_) return;
+  management_->start(*machine_, [this](PowerAction action) {
+    power_action_ = static_cast<uint32_t>(action);
+    exit_code_ = KernelCalls(*machine_).exit_code();
+    loop_.stop();
+  });
+}
+
 void Session::serve() {
   struct DiskThread {
     const engine::ImageHeader& image;
@@ -191,12 +227,14 @@ void Session::serve() {
   if (disks.queue) machine_->start_kernel_thread("umk-disks", [](void*) { disks.image.run_disk_queue(disks.queue); }, nullptr);
   auto look = [this] {
     pump_->serve();
+    if (management_) management_->look();
     if (has_ended_.load() || machine_->has_panicked()) loop_.stop();
   };
   loop_.on_wake(look);
   loop_.watch(machine_->wake_fd(), EPOLLIN, [look](uint32_t) { look(); });
   pump_->serve();
   loop_.run();
+  if (management_ && machine_->has_panicked()) management_->notify_panic(machine_->image().status()->panic_reason);
   // What the guest has written is shown before umk ends, at the reader's pace for a command, for a while otherwise. Whoever of the guest is left
   // ends first: one who goes on writing would be shown for ever.
   machine_->stop();
@@ -208,9 +246,12 @@ int Session::status_of_end() const {
   constexpr int kAbort = 128 + SIGABRT;
   if (machine_->has_panicked() || !loss_.empty()) return kAbort;
   if (stopped_by_signal_ != 0) return 1;
-  if (power_action_ == static_cast<uint32_t>(PowerAction::Restart)) return configuration_.exits_on_reboot ? 0 : kRestart;
+  const auto action = static_cast<PowerAction>(power_action_);
+  // Who asked for the end does not get another boot: init takes Control-Alt-Delete for a wish to restart.
+  const bool restarts = (action == PowerAction::Restart || action == PowerAction::RestartNow) && !was_asked_to_end_;
+  if (restarts && !configuration_.exits_on_reboot) return kRestart;
   if (is_run()) return (exit_code_ & 0x7f) ? 128 + (exit_code_ & 0x7f) : (exit_code_ >> 8) & 0xff;
-  return (exit_code_ >> 8) & 0xff;
+  return exit_code_ & 0xff;  // of /proc/exitcode
 }
 
 int Session::run() {
@@ -218,6 +259,7 @@ int Session::run() {
   disks_ = std::make_unique<DiskImages>(configuration_.disks, notes);
   for (const std::string& note : notes) fmt::print(stderr, "umk: {}\n", note);
   choose_streams();
+  make_management();
   open_terminal();
   watch_signals();
   MachineOptions options;
@@ -237,6 +279,7 @@ int Session::run() {
   if (started_.problem) throw std::runtime_error(fmt::format("umk: {}: {}", started_.problem, std::strerror(started_.error)));
   connect(*started_.board);
   start_kernel_threads();
+  start_management();
   serve();
   leave();
   if (!loss_.empty()) fmt::print(stderr, "umk: the machine is lost: {}\n", loss_);
@@ -244,6 +287,7 @@ int Session::run() {
 }
 
 void Session::leave() {
+  if (management_) management_->end();
   pump_ = nullptr;
   terminal_ = nullptr;
   if (machine_) machine_->stop();

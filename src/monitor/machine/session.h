@@ -14,6 +14,7 @@
 #include "monitor/machine/machine.h"
 #include "monitor/machine/memory_sampler.h"
 #include "monitor/machine/patch_worker.h"
+#include "monitor/mconsole/management_console.h"
 
 namespace umk::monitor {
 
@@ -34,7 +35,7 @@ class Session {
   struct Texts {
     std::vector<std::byte> archive;
     std::vector<std::string> environment;
-    std::vector<std::string_view> argument_views, environment_views;
+    std::vector<std::string_view> argument_views, environment_views, note_views;
   };
 
   bool is_run() const { return configuration_.action == Configuration::Action::Run; }
@@ -42,17 +43,21 @@ class Session {
   bool raise_shield();
   void choose_streams();
   bool error_is_output() const;
+  void make_management();
   void open_terminal();
   void watch_signals();
   init::StartRequest make_request(Texts& texts);
   void start_kernel_threads();
   void connect(console::ConsoleBoard& board);
+  void start_management();
+  void on_end_signal(int signal);
   void serve();
   int status_of_end() const;
 
   const Configuration& configuration_;
   EventLoop loop_;
   std::unique_ptr<HostTerminal> terminal_;
+  std::unique_ptr<ManagementConsole> management_;  // null: the machine has none
   std::unique_ptr<DiskImages> disks_;
   std::unique_ptr<Machine> machine_;
   std::unique_ptr<PatchWorker> patcher_;
@@ -60,6 +65,8 @@ class Session {
   std::unique_ptr<ConsolePump> pump_;
   init::StartOutcome started_;
   std::string shield_state_;
+  /// For the log of the machine.
+  std::vector<std::string> notes_;
   bool stream_is_pipe_[3] = {};
   int console_input_ = -1, console_output_ = -1;
 
@@ -68,6 +75,7 @@ class Session {
   uint32_t power_action_ = 0;
   int exit_code_ = 0;
   int stopped_by_signal_ = 0;
+  bool was_asked_to_end_ = false;  // by SIGTERM
   std::string loss_;
 };
 
