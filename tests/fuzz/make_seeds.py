@@ -191,6 +191,17 @@ def line_discipline_seeds():
     write("line_discipline", "stop", typed(b"a\x13bc") + printed(b"text") + bytes([6, 1]) + room + bytes([6, 0]) + typed(b"\x11\x03"))
 
 
+def mconsole_seeds():
+    magic, version = 0xCAFEBABE, 2
+    for name, text in (("version", b"version"), ("config", b"config ubd0=/tmp/image"), ("empty", b"")):
+        write("mconsole", name, (struct.pack("<III", magic, version, len(text)) + text).ljust(524, b"\0"))
+    write("mconsole", "other_version", struct.pack("<III", magic, 3, 4) + b"help")
+    write("mconsole", "too_large", struct.pack("<III", magic, version, 512) + b"x" * 512)
+    write("mconsole", "reply", struct.pack("<iII", -19, 1, 21) + b"Device doesn't exist\0")
+    write("mconsole", "notification", struct.pack("<IIII", magic, version, 3, 5) + b"hello")
+    write("mconsole", "watchdog", struct.pack("<QIIII", magic, version, 2, 0, 0))
+
+
 def patcher_seeds():
     """Programs with call sites of several forms, their unwind tables with and without an index."""
     code = (
@@ -231,5 +242,6 @@ if __name__ == "__main__":
     iso9660_seeds()
     cow_format_seeds()
     line_discipline_seeds()
+    mconsole_seeds()
     partition_table_seeds()
     patcher_seeds()
