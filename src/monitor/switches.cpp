@@ -209,6 +209,7 @@ constexpr Switch kSwitches[] = {
     {"stderr=", "0|1", "with 1, write the messages that the console shows to umk's standard error too", set_log_copy},
     {"shield=", "on|off|auto", "wall the kernel off from guests by protection keys", set_shield, true},
     {"dispatch=", "user|seccomp|auto", "how guests' system calls are caught", set_dispatch, true},
+    {"io_uring=", "auto|off", "whether disks use io_uring of the host", set_io_uring, true},
     {"umid=", "NAME", "the name of this machine", set_name, true},
     {"uml_dir=", "DIRECTORY", "where machines keep their names and sockets; default ~/.uml",
      [](Configuration& c, std::string_view v) {
@@ -252,7 +253,6 @@ std::string_view name_of(std::string_view text) { return text.substr(0, text.fin
 /// The switch that `name` was probably meant to be.
 std::optional<std::string> near_miss(std::string_view text) {
   const std::string_view name = name_of(text);
-    {"io_uring=", "auto|off", "whether disks use io_uring of the host", set_io_uring, true},
   const bool has_value = name.size() < text.size();
   std::optional<std::string> best;
   size_t best_distance = 3;

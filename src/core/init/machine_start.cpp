@@ -42,11 +42,11 @@ struct Parts {
       : account(kernel.options.memory_bytes),
         window(reinterpret_cast<std::byte*>(layout::kCacheWindow), layout::kCacheWindowBytes, request.cache_fd, account),
         page_cache(window),
+        disk_queue(request.may_use_io_uring ? ubd::HostQueue::Ring::Allowed : ubd::HostQueue::Ring::Forbidden),
         vdso(kernel.engine.vdso()),
         log_device(kernel.kernel_log),
         jobs(kernel),
         ttys(jobs),
-        disk_queue(request.may_use_io_uring ? ubd::HostQueue::Ring::Allowed : ubd::HostQueue::Ring::Forbidden),
         tmpfs(window, kernel.options.memory_bytes),
         rootfs(window, kernel.options.memory_bytes, "rootfs"),
         devpts(ttys),
@@ -61,6 +61,7 @@ struct Parts {
   MemoryAccount account;
   mm::CacheWindow window;
   mm::PageCache page_cache;
+  ubd::HostQueue disk_queue;
   VdsoSource vdso;
   kmsg::LogDevice log_device;
   tty::TaskJobControl jobs;
@@ -68,7 +69,6 @@ struct Parts {
   device::DeviceRegistry devices;
   device::MemoryDevices memory_devices;
   block::BlockDevices block_devices;
-  ubd::HostQueue disk_queue;
   block_files::BlockFiles block_files{block_devices, devices, page_cache};
   loop::LoopDriver loops{block_devices};
   std::unique_ptr<TtyDevices> tty_devices;
@@ -236,6 +236,7 @@ StartOutcome start(Kernel& kernel, const StartRequest& request) {
   if (Result<void> made = make_parts(kernel, *parts); !made.ok()) return fail("the kernel's parts cannot be made", made.code());
   outcome.console = parts->console.get();
   outcome.board = &parts->console->board();
+  if (!request.disks.empty()) outcome.disk_queue = &parts->disk_queue;
   outcome.board->monitor_event.store(request.monitor_event);
   // Before the first program can ask for it; changes come through the board.
   parts->console->terminal().set_window_size(request.window);
@@ -255,7 +256,6 @@ StartOutcome start(Kernel& kernel, const StartRequest& request) {
 
   InitContext context;
   Result<RefPtr<vfs::FdTable>> fds = make_ref<vfs::FdTable>();
-  if (!request.disks.empty()) outcome.disk_queue = &parts->disk_queue;
   if (!fds.ok()) return fail("no memory", fds.code());
   if (Result<void> opened = open_standard_streams(*parts, request, *fds.value()); !opened.ok()) return fail("the console cannot be opened", opened.code());
   if (!request.working_directory.empty()) {
@@ -273,6 +273,8 @@ StartOutcome start(Kernel& kernel, const StartRequest& request) {
 void run_timers(Kernel& kernel) { time::run_timer_thread(*kernel.timers); }
 
 void run_write_back(Kernel& kernel) { kernel.page_cache->run_write_back(); }
+
+void run_disk_queue(ubd::HostQueue& queue) { queue.run(); }
 
 void run_console(console::ConsoleDriver& console) { console.run(); }
 
@@ -293,5 +295,3 @@ void signal_first_process(Kernel& kernel, int signal) {
 }
 
 }  // namespace umk::init
-void run_disk_queue(ubd::HostQueue& queue) { queue.run(); }
-

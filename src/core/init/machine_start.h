@@ -75,6 +75,7 @@ struct StartOutcome {
   int error = 0;                  // errno of the problem
   console::ConsoleBoard* board = nullptr;
   console::ConsoleDriver* console = nullptr;
+  ubd::HostQueue* disk_queue = nullptr;  // null: there are no disks
 };
 
 /// Builds everything above the engine and starts the first task.
@@ -82,8 +83,8 @@ StartOutcome start(Kernel& kernel, const StartRequest& request);
 
 /// Bodies of kernel threads of the monitor.
 void run_timers(Kernel& kernel);
-  ubd::HostQueue* disk_queue = nullptr;  // null: there are no disks
 void run_write_back(Kernel& kernel);
+void run_disk_queue(ubd::HostQueue& queue);
 void run_console(console::ConsoleDriver& console);
 /// Sleeps until the machine is to end; the action as PowerAction numbers it. Writes everything out before it returns.
 uint32_t wait_for_end(Kernel& kernel, int* exit_code);
@@ -91,4 +92,3 @@ uint32_t wait_for_end(Kernel& kernel, int* exit_code);
 void signal_first_process(Kernel& kernel, int signal);
 
 }  // namespace umk::init
-void run_disk_queue(ubd::HostQueue& queue);

@@ -99,9 +99,9 @@ struct ImageHeader {
   void (*start_machine)(const init::StartRequest* request, init::StartOutcome* outcome);
   void (*run_timers)();
   void (*run_write_back)();
+  void (*run_disk_queue)(ubd::HostQueue* queue);
   void (*run_console)(console::ConsoleDriver* console);
   uint32_t (*wait_for_end)(int* exit_code);
-  void (*run_disk_queue)(ubd::HostQueue* queue);
   void (*signal_init)(int signal);
   Kernel* (*kernel)();
   /// The selector lines, whole pages: with the shield they have a key of their own.

@@ -125,6 +125,7 @@ init::StartRequest Session::make_request(Texts& texts) {
   // As Linux: a machine checks its root filesystem before it makes it writable. A command has nobody to do that.
   request.root_read_only = configuration_.root_is_read_only.value_or(is_on_disk && !is_run());
   request.disks = disks_->images();
+  request.may_use_io_uring = configuration_.may_use_io_uring;
   request.host_name = configuration_.name.empty() ? std::string_view("umk") : std::string_view(configuration_.name);
   for (unsigned number = 0; number < 3; ++number) request.stream_is_pipe[number] = stream_is_pipe_[number];
   request.error_is_output = error_is_output();
@@ -151,7 +152,12 @@ init::StartRequest Session::make_request(Texts& texts) {
     request.arguments = texts.argument_views;
     request.shows_kernel_log = true;
   }
-  request.may_use_io_uring = configuration_.may_use_io_uring;
+  constexpr int kQuiet = 4, kUsual = 7, kEverything = 10;  // as Linux
+  request.console_level = configuration_.console_level.value_or(configuration_.debug ? kEverything : configuration_.quiet ? kQuiet : kUsual);
+  if (configuration_.copies_log_to_error) request.log_copy_fd = STDERR_FILENO;
+  texts.note_views = views_of(notes_);
+  request.notes = texts.note_views;
+  request.has_notice_listener = management_ && management_->has_notifier();
   texts.environment_views = views_of(texts.environment);
   request.environment = texts.environment_views;
   request.shield_state = shield_state_;
@@ -178,6 +184,12 @@ void Session::start_kernel_threads() {
                                 const_cast<engine::ImageHeader*>(&machine_->image()));
   machine_->start_kernel_thread("umk-writeback", [](void* image) { static_cast<const engine::ImageHeader*>(image)->run_write_back(); },
                                 const_cast<engine::ImageHeader*>(&machine_->image()));
+  struct DiskThread {
+    const engine::ImageHeader& image;
+    ubd::HostQueue* queue;
+  };
+  static DiskThread disks{machine_->image(), started_.disk_queue};
+  if (disks.queue) machine_->start_kernel_thread("umk-disks", [](void*) { disks.image.run_disk_queue(disks.queue); }, nullptr);
   struct ConsoleThread {
     const engine::ImageHeader& image;
     console::ConsoleDriver* driver;
@@ -219,12 +231,6 @@ void Session::start_management() {
 }
 
 void Session::serve() {
-  struct DiskThread {
-    const engine::ImageHeader& image;
-    ubd::HostQueue* queue;
-  };
-  static DiskThread disks{machine_->image(), started_.disk_queue};
-  if (disks.queue) machine_->start_kernel_thread("umk-disks", [](void*) { disks.image.run_disk_queue(disks.queue); }, nullptr);
   auto look = [this] {
     pump_->serve();
     if (management_) management_->look();
