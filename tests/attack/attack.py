@@ -168,6 +168,16 @@ def offences(processes, numbers):
     return found
 
 
+def misused_doubles(processes, doubles):
+    """Doubly mapped pages that nobody may use as they were used last: what offences() finds nothing in would else be a page that nobody can use."""
+    found = [] if any(use == "code" for use, _ in doubles) else ["no doubly mapped page was executed"]
+    for use, text in doubles:
+        address, right = int(text, 16), "x" if use == "code" else "w"
+        if not any(mapping.is_in(address, 4096) and right in mapping.rights for mappings in processes for mapping in mappings):
+            found.append(f"nobody has the page at {text} as {use}")
+    return found
+
+
 def host_view(report):
     numbers = layout()
     start = time.monotonic()
@@ -178,7 +188,9 @@ def host_view(report):
         child = subprocess.Popen(harness.guest_command(command, folder, ["shield=on"]), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         try:
             signal.alarm(120)
-            line = child.stdout.readline()
+            doubles = []
+            while (line := child.stdout.readline()).startswith((b"code ", b"data ")):
+                doubles.append(line.decode().split())
             if line != b"ready\n":
                 problems.append(f"the program in the guest is not ready: {line!r}")
             else:
@@ -187,7 +199,7 @@ def host_view(report):
                     problems.append(f"only {len(vessels)} processes with a guest in them")
                 if sum("x" in mapping.rights and mapping.start < numbers["kUserEnd"] for mappings in vessels for mapping in mappings) < 8:
                     problems.append("hardly anything is executable: the test looks at the wrong processes")
-                problems += offences(vessels, numbers)[:20]
+                problems += offences(vessels, numbers)[:20] + misused_doubles(vessels, doubles)
             child.stdin.close()
             rest = child.stdout.read()
             if child.wait(60) != 0 or not rest.endswith(b"stopped\n"):

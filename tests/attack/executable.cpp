@@ -182,9 +182,38 @@ ATTACK(read_implies_exec, Needs::Nothing) {
   printf("%s\n", to_text(ended).c_str());
 }
 
+namespace {
+
+/// A page of memory that this process and its child share, writable at one place and executable at another, and what was done to it last.
+struct Double {
+  char* writable;
+  char* executable;
+  bool was_executed;
+};
+
+std::vector<Double> map_doubles() {
+  const int fd = static_cast<int>(must("memfd", syscall(SYS_memfd_create, "doubles", 0)));
+  must("ftruncate", ftruncate(fd, 4 * kPage));
+  auto* writable = static_cast<char*>(mmap(nullptr, 4 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+  auto* executable = static_cast<char*>(mmap(nullptr, 4 * kPage, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0));
+  if (writable == MAP_FAILED || executable == MAP_FAILED) cannot("map memory twice");
+  std::vector<Double> doubles;
+  for (uint32_t i = 0; i < 4; i++) {
+    doubles.push_back({writable + i * kPage, executable + i * kPage, i % 2 == 1});
+    put_function(doubles.back().writable, i);
+    if (i > 0 && call(doubles.back().executable) != i) broken("the code of page %u does not run", i);
+    if (i == 2) put_function(doubles.back().writable, 9);
+  }
+  return doubles;
+}
+
+}  // namespace
+
 // Holds what the host's tables are looked at for: pages in every state of being written and executed, in several processes and threads. Says
-// "ready" and stays until its input ends.
+// which doubly mapped pages were executed last and which written ("code ADDRESS" and "data ADDRESS" of the mapping that has the right), then "ready", and
+// stays until its input ends.
 ATTACK(hold_executable, Needs::Nothing) {
+  const std::vector<Double> doubles = map_doubles();
   const int shared = static_cast<int>(must("memfd", syscall(SYS_memfd_create, "alias", 0)));
   must("ftruncate", ftruncate(shared, 16 * kPage));
   const std::string name = file_with_function("held", 5);
@@ -223,13 +252,16 @@ ATTACK(hold_executable, Needs::Nothing) {
   hold();
   struct Held {
     decltype(hold)* run;
+    const std::vector<Double>* doubles;
     int line[2];
-  } held{&hold, {}};
+  } held{&hold, &doubles, {}};
   must("pipe", pipe(held.line));
   const pid_t child = start(
       [](void* argument) {
         auto& h = *static_cast<Held*>(argument);
         (*h.run)();
+        // The parent executed this page, and the child turns it.
+        put_function((*h.doubles)[1].writable, 77);
         pthread_t thread;
         pthread_create(
             &thread, nullptr, [](void*) -> void* { return pause(), nullptr; }, nullptr);
@@ -239,6 +271,10 @@ ATTACK(hold_executable, Needs::Nothing) {
       &held);
   char byte;
   must("read", read(held.line[0], &byte, 1));
+  for (const Double& page : doubles) {
+    const bool is_code = page.was_executed && &page != &doubles[1];
+    printf(is_code ? "code %lx\n" : "data %lx\n", reinterpret_cast<unsigned long>(is_code ? page.executable : page.writable));
+  }
   printf("ready\n");
   fflush(stdout);
   while (read(0, &byte, 1) > 0) {

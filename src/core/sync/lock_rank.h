@@ -28,6 +28,7 @@ enum class LockRank : uint8_t {
   HostFile,        // what hostfs knows of one host file, then its tables
   Socket,          // a socket (ordered by address when two are taken)
   Pipe,            // a pipe buffer
+  SharedCode,      // which pages of a source are code: held while all address spaces that map it are gone through
   AddressSpace,    // areas of an address space
   PageCache,       // the list of cached files
   PageStore,       // pages of one file

@@ -22,6 +22,7 @@
 #include "core/kernel/mm/area.h"
 #include "core/kernel/mm/layout.h"
 #include "core/kernel/mm/page_source.h"
+#include "core/kernel/mm/shared_code.h"
 
 namespace umk::mm {
 
@@ -51,12 +52,13 @@ inline constexpr size_t kMaximumAreas = 65530;
 /// Below a stack that grows, this much stays free: stack_guard_gap.
 inline constexpr uint64_t kStackGuardGap = 256 * kPageSize;
 
-/// Pages that a fault wants and that are not there, or not to be written yet; the fault fetches them without locks and starts again.
+/// Pages that a fault wants and that are not there, or not to be written or executed yet; the fault fetches them without locks and starts again.
 struct AbsentPages {
   PageSource* source = nullptr;  // with a mapping reference
   uint64_t page = 0, first = 0, count = 0;
   bool for_write = false;
   bool was_fetched = false;      // once already in this fault: what is still absent cannot be had
+  std::optional<SharedCode::Use> use;  // `page` of shared memory is to be turned, and nothing is to be read
 
   AbsentPages() = default;
   ~AbsentPages() {
@@ -189,6 +191,8 @@ class AddressSpace : public RefCounted {
   /// when the host refused, or the guest has locked pages that would lose access. Called through Engine::run_in.
   enum class Restriction { NoWriting, NoAccess };
   bool restrict_pages(PageSource& source, uint64_t first_page, uint64_t count, Restriction restriction);
+  /// What may be shown of a page of shared memory has changed: shared areas show it so, writing later. False when the host refused. As restrict_pages.
+  bool show_page_again(PageSource& source, uint64_t page);
 
   /// Counts up with each address space of the machine; from 1.
   const uint64_t number;
@@ -239,8 +243,10 @@ class AddressSpace : public RefCounted {
   // host_mapping.cpp
   /// Protection that the host shall enforce now for all of `area`.
   static int host_protection(const Area& area);
-  /// Pages of `source` (null: shared anonymous memory) may be executed where they are, while other mappings of them are writable.
-  bool may_execute_shared(const PageSource* source) const;
+  /// Before pages of `source` are executed where they are, while other mappings may be writable. EPERM where that cannot be; ENOMEM.
+  Result<void> prepare_shared_code(PageSource& source) const;
+  /// What the host shall allow now for [start, end) of an area of the cache, which lies in one chunk. `present`: what the chunk has.
+  int cache_protection(const Area& area, uint64_t start, uint64_t end, PageMask present) const;
   Result<void> establish_locked(Area& area, uint64_t start, uint64_t end) REQUIRES(mutex_);
   Result<void> establish_cache_locked(Area& area, uint64_t start, uint64_t end) REQUIRES(mutex_);
   /// Lets the host enforce a changed `area.protection` on what is mapped already.
@@ -266,6 +272,8 @@ class AddressSpace : public RefCounted {
   // fault.cpp
   Result<void> grow_stack_locked(Area& area, uint64_t address, uint64_t stack_limit) REQUIRES(mutex_);
   Result<void> handle_fault_once(uint64_t address, uint64_t error_code, bool* is_mapped, uint64_t stack_limit, AbsentPages& absent);
+  /// What the page has to be turned to first.
+  std::optional<SharedCode::Use> missing_use(const Area& area, uint64_t address, uint64_t error_code) const;
   Result<void> fault_in_locked(Area& area, uint64_t address, uint64_t error_code) REQUIRES(mutex_);
 
   // foreign_access.cpp

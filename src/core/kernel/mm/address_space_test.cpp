@@ -72,7 +72,9 @@ class SpaceFixture : public testing::Test {
     return mapped.value();
   }
   /// A file that lives as long as the address space.
-  fake::Source& make_file(const std::string& contents) { return *files_.emplace_back(std::make_unique<fake::Source>(*window_, contents)); }
+  fake::Source& make_file(const std::string& contents, PageSource::Kind kind = PageSource::Kind::Store) {
+    return *files_.emplace_back(std::make_unique<fake::Source>(*window_, contents, kind));
+  }
   struct Line {
     uint64_t start, end;
     int protection;
@@ -311,8 +313,8 @@ TEST_F(AddressSpaceTest, WritableTextBecomesPrivatePages) {
   EXPECT_TRUE(space_->find_text(text + 3 * kPage).take().text);
 }
 
-TEST_F(AddressSpaceTest, SharedExecutableMappingsOfWritableFilesAreRefused) {
-  fake::Source& file = make_file(std::string(8 * kPage, 'c'));
+TEST_F(AddressSpaceTest, SharedExecutableMappingsOfWritableHostFilesAreRefused) {
+  fake::Source& file = make_file(std::string(8 * kPage, 'c'), PageSource::Kind::HostFile);
   EXPECT_EQ(map_file(file, kPage, kRead | kExec, kShared), failure(EPERM));
   EXPECT_LT(map_file(file, kPage, kRead | kExec, kShared, 0, 0, false), layout::kUserEnd);
   const uint64_t data = map_file(file, kPage, kRead, kShared, 0, 0, false);

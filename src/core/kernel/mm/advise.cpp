@@ -145,7 +145,7 @@ Result<void> AddressSpace::populate_locked(Area& area, uint64_t start, uint64_t 
   if (area.backing == Area::Backing::Cache && area.is_shared() && for_write)
     for (uint64_t address = start; address < limit; address += kChunkBytes) TRY(fault_in_locked(area, address, 2));
   if (limit > start) {
-    const bool writable_now = for_write && (host_protection(area) & guest::kProtWrite);
+    const bool writable_now = for_write && (host_protection(area) & guest::kProtWrite) && !area.shared_code();
     TRY(engine_.advise(start, limit - start, writable_now ? kPopulateWrite : kPopulateRead));
   }
   if (limit < end) return error(EFAULT);

@@ -53,12 +53,24 @@ class Area : public TreeHook<AreaTag>, public SourceLink {
   uint64_t length() const { return end - start; }
   bool is_shared() const { return flags & map_flags::kShared; }
   bool is_private() const { return !is_shared(); }
+  /// Shows pages that other mappings show too.
+  bool shares_pages() const { return is_shared() && backing == Backing::Cache; }
+  const SharedCode* shared_code() const { return shares_pages() ? source->shared_code.load(std::memory_order_acquire) : nullptr; }
   bool is_visible() const { return backing != Backing::Trampoline; }
   /// Memory that belongs to the process alone and cannot be had back from a file.
   bool is_host_private() const { return backing == Backing::Anonymous || backing == Backing::Sealed; }
   /// Counts as a promise of memory: private and writable, or shared memory without a file.
   bool is_committed() const { return !(flags & map_flags::kNoReserve) && is_private() && (protection & guest::kProtWrite) && is_visible(); }
   uint64_t source_offset(uint64_t address) const { return offset + (address - start); }
+  /// The pages that [from, to) shows of the one chunk in which it lies.
+  PageMask pages_shown(uint64_t from, uint64_t to) const {
+    return page_mask(static_cast<unsigned>(source_offset(from) % kChunkBytes >> kPageShift), static_cast<unsigned>((to - from) >> kPageShift));
+  }
+  /// Widens [from, to) within [first, last), which lies in one chunk, as far as it shows `pages`.
+  void widen(uint64_t& from, uint64_t& to, uint64_t first, uint64_t last, PageMask pages) const {
+    while (from > first && (pages & pages_shown(from - kPageSize, from))) from -= kPageSize;
+    while (to < last && (pages & pages_shown(to, to + kPageSize))) to += kPageSize;
+  }
   /// True when `next`, which begins where this ends, is the same mapping going on.
   bool continues_with(const Area& next) const;
 

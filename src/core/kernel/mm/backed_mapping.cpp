@@ -13,21 +13,17 @@ namespace umk::mm {
 
 namespace {
 
-using guest::kProtRead, guest::kProtWrite;
-constexpr uint64_t kFaultWrite = 2;
+using guest::kProtExec, guest::kProtRead, guest::kProtWrite;
+constexpr uint64_t kFaultWrite = 2, kFaultFetch = 16;
 /// This many chunks that are present already are opened by one fault.
 constexpr unsigned kChunksAhead = 16;
 /// With so many pages of a chunk written one by one, the rest is opened too: each costs a fault, and a host mapping of its own until its neighbours follow.
 constexpr unsigned kWritesBeforeChunk = 4;
 
-/// The pages that [start, end) of an area shows of its chunk.
-PageMask shown(const Area& area, uint64_t start, uint64_t end) {
-  return page_mask(static_cast<unsigned>(area.source_offset(start) % kChunkBytes >> kPageShift), static_cast<unsigned>((end - start) >> kPageShift));
-}
-
 }  // namespace
 
 Result<void> AbsentPages::fetch() {
+  if (use) return source->shared_code.load(std::memory_order_acquire)->turn(*source, page, *use);
   CachedFile& file = *source->cached();
   constexpr uint64_t kRoom = 64;  // pages
   Result<void> outcome = file.fill_around(page, first, count);
@@ -49,7 +45,7 @@ int AddressSpace::backed_protection(const Area& area, uint64_t start, uint64_t e
   const int protection = host_protection(area);
   const CachedFile& file = *area.source->cached();
   const uint64_t chunk_index = area.source_offset(start) >> kChunkShift;
-  const PageMask pages = shown(area, start, end);
+  const PageMask pages = area.pages_shown(start, end);
   if ((file.present_pages(chunk_index) & pages) != pages) return 0;
   if (area.is_shared() && (protection & kProtWrite) && (file.writable_pages(chunk_index) & pages) != pages) return protection & ~kProtWrite;
   return protection;
@@ -73,7 +69,7 @@ Result<void> AddressSpace::fault_in_backed_locked(Area& area, uint64_t address, 
   if (end > area.mapped_end) end = area.mapped_end;
   if (end - start > file_pages_end - area.source_offset(start)) end = start + (file_pages_end - area.source_offset(start));
   const uint64_t chunk_index = offset >> kChunkShift;
-  const PageMask pages = shown(area, start, end), page = shown(area, page_address, page_address + kPageSize);
+  const PageMask pages = area.pages_shown(start, end), page = area.pages_shown(page_address, page_address + kPageSize);
   const PageMask present = static_cast<PageMask>(file.present_pages(chunk_index) & pages);
   const auto ask_for = [&](uint64_t from, uint64_t to, bool for_write) {
     absent.source = area.source;
@@ -86,7 +82,10 @@ Result<void> AddressSpace::fault_in_backed_locked(Area& area, uint64_t address, 
   };
   if (!(present & page) || (present != pages && !absent.was_fetched)) return ask_for(start, end, false);
 
-  const int protection = host_protection(area);
+  const SharedCode* const code = area.shared_code();
+  const int protection = code ? host_protection(area) & ~kProtExec : host_protection(area);
+  if ((error_code & kFaultFetch) && area.is_shared() && (code || (area.protection & kProtWrite)))
+    return engine_.protect(page_address, kPageSize, kProtRead | kProtExec);
   const bool is_shared_write = area.is_shared() && (protection & kProtWrite);
   if (!is_shared_write) {
     // A page beside it cannot be read: this one is opened by itself.
@@ -100,7 +99,7 @@ Result<void> AddressSpace::fault_in_backed_locked(Area& area, uint64_t address, 
     }
     return engine_.protect(start, open_end - start, protection);
   }
-  const PageMask writable = static_cast<PageMask>(file.writable_pages(chunk_index) & pages);
+  const PageMask writable = static_cast<PageMask>(file.writable_pages(chunk_index) & pages & (code ? code->writable(chunk_index) : PageMask{0xffff}));
   if (error_code & kFaultWrite) {
     if (!(writable & page)) {
       if (present == pages && count_pages(writable) >= kWritesBeforeChunk) return ask_for(start, end, true);
@@ -108,8 +107,7 @@ Result<void> AddressSpace::fault_in_backed_locked(Area& area, uint64_t address, 
     }
     // As far as its neighbours are writable too.
     uint64_t from = page_address, to = page_address + kPageSize;
-    while (from > start && (writable & shown(area, from - kPageSize, from))) from -= kPageSize;
-    while (to < end && (writable & shown(area, to, to + kPageSize))) to += kPageSize;
+    area.widen(from, to, start, end, writable);
     return engine_.protect(from, to - from, protection);
   }
   if (present != pages || writable) return engine_.protect(page_address, kPageSize, (writable & page) ? protection : protection & ~kProtWrite);
@@ -169,6 +167,20 @@ bool AddressSpace::restrict_pages(PageSource& source, uint64_t first_page, uint6
     if (first >= last) continue;
     if (all_access && (area.flags & map_flags::kLocked)) return false;
     if (!engine_.protect(area.start + (first - area.offset), last - first, all_access ? 0 : kProtRead).ok()) done = false;
+  }
+  return done;
+}
+
+bool AddressSpace::show_page_again(PageSource& source, uint64_t page) {
+  const uint64_t offset = page << kPageShift;
+  bool done = true;
+  MutexLock lock(mutex_);
+  for (Area& area : areas_) {
+    if (area.source != &source || !area.shares_pages() || offset < area.offset || offset - area.offset >= area.length()) continue;
+    const uint64_t address = area.start + (offset - area.offset);
+    if (address >= area.mapped_end) continue;
+    const Result<void> shown = engine_.protect(address, kPageSize, cache_protection(area, address, address + kPageSize, 0));
+    if (!shown.ok() && shown.code() != ESRCH) done = false;
   }
   return done;
 }

@@ -10,9 +10,9 @@ namespace umk::mm::fake {
 
 class Source final : public PageSource {
  public:
-  Source(CacheWindow& window, const std::string& contents) : store_(window) { write(0, contents); }
+  Source(CacheWindow& window, const std::string& contents, Kind kind = Kind::Store) : kind_(kind), store_(window) { write(0, contents); }
 
-  Kind source_kind() const override { return Kind::Store; }
+  Kind source_kind() const override { return kind_; }
   PageStore* store() override { return &store_; }
   uint64_t mappable_bytes() const override { return size_; }
   Result<size_t> read_for_text(uint64_t offset, std::span<std::byte> into) override {
@@ -42,6 +42,7 @@ class Source final : public PageSource {
   int references = 0;
 
  private:
+  const Kind kind_;
   PageStore store_;
   uint64_t size_ = 0;
 };

@@ -52,6 +52,13 @@ Result<void> AddressSpace::handle_fault_once(uint64_t address, uint64_t error_co
     return error(EFAULT);
   }
   if (error_code & kHostBusError) return error(EIO);
+  absent.use = missing_use(*area, address, error_code);
+  if (absent.use) {
+    absent.source = area->source;
+    absent.source->add_mapping_reference();
+    absent.page = area->source_offset(address) >> kPageShift;
+    return {};
+  }
   if (area->backing == Area::Backing::Cache && area->source->cached()) return fault_in_backed_locked(*area, address, error_code, absent);
   return fault_in_locked(*area, address, error_code);
 }
@@ -77,6 +84,17 @@ Result<void> AddressSpace::grow_stack_locked(Area& area, uint64_t address, uint6
   area.start = start;
   account_locked(area, true);
   return {};
+}
+
+std::optional<SharedCode::Use> AddressSpace::missing_use(const Area& area, uint64_t address, uint64_t error_code) const {
+  const SharedCode* const code = area.shared_code();
+  if (!code || !(error_code & (kFaultWrite | kFaultFetch)) || area.source_offset(address) >= page_up(area.source->mappable_bytes())) return std::nullopt;
+  const uint64_t page = page_down(address);
+  const PageMask shown = area.pages_shown(page, page + kPageSize);
+  const uint64_t chunk_index = area.source_offset(page) >> kChunkShift;
+  const bool is_write = error_code & kFaultWrite;
+  if ((is_write ? code->writable(chunk_index) : code->executable(chunk_index)) & shown) return std::nullopt;
+  return is_write ? SharedCode::Use::Data : SharedCode::Use::Code;
 }
 
 Result<void> AddressSpace::fault_in_locked(Area& area, uint64_t address, uint64_t error_code) {
@@ -110,8 +128,10 @@ Result<void> AddressSpace::fault_in_locked(Area& area, uint64_t address, uint64_
     const uint64_t from = area.mapped_end > area.start ? area.mapped_end : area.start;
     return establish_cache_locked(area, from, area.end);
   }
-  if (!area.is_shared() || !(area.protection & kProtWrite)) return {};
+  const SharedCode* const code = area.shared_code();
+  if (!area.is_shared() || !(code || (area.protection & kProtWrite))) return {};
   if (error_code & kFaultFetch) return engine_.protect(page, kPageSize, kProtRead | kProtExec);  // back to writable by the next write
+  if (!(area.protection & kProtWrite)) return {};
 
   const uint64_t offset = area.source_offset(page);
   const uint64_t chunk_start = round_down(offset, kChunkBytes);
@@ -121,9 +141,15 @@ Result<void> AddressSpace::fault_in_locked(Area& area, uint64_t address, uint64_
   area.source->on_shared_write();
   // The part of the chunk that this area shows.
   const uint64_t before = offset - chunk_start;
-  const uint64_t start = page - area.start < before ? area.start : page - before;
+  uint64_t start = page - area.start < before ? area.start : page - before;
   const uint64_t after = pages_end - offset;
-  const uint64_t end = area.end - page < after ? area.end : page + after;
+  uint64_t end = area.end - page < after ? area.end : page + after;
+  if (code) {
+    const PageMask writable = code->writable(offset >> kChunkShift);
+    if (!(writable & area.pages_shown(page, page + kPageSize))) return {};  // turned again meanwhile
+    const uint64_t first = std::exchange(start, page), last = std::exchange(end, page + kPageSize);
+    area.widen(start, end, first, last, writable);
+  }
   return engine_.protect(start, end - start, kProtRead | kProtWrite);
 }
 

@@ -29,8 +29,24 @@ int AddressSpace::host_protection(const Area& area) {
   }
 }
 
-bool AddressSpace::may_execute_shared(const PageSource* source) const {
-  return engine_.shows_shared_code() && (!source || source->source_kind() == PageSource::Kind::Store);
+Result<void> AddressSpace::prepare_shared_code(PageSource& source) const {
+  if (source.source_kind() != PageSource::Kind::Store) return error(EPERM);
+  if (engine_.shows_shared_code()) return {};
+  return source.keep_shared_code();
+}
+
+int AddressSpace::cache_protection(const Area& area, uint64_t start, uint64_t end, PageMask present) const {
+  int protection = area.source->cached() ? backed_protection(area, start, end) : host_protection(area);
+  if (area.is_private()) return protection;
+  const PageMask pages = area.pages_shown(start, end);
+  // A write to a page that the store does not know of would be lost to it.
+  if (!area.source->cached() && (present & pages) != pages) protection &= ~kProtWrite;
+  if (const SharedCode* code = area.shared_code()) {
+    const uint64_t chunk_index = area.source_offset(start) >> kChunkShift;
+    if ((code->writable(chunk_index) & pages) != pages) protection &= ~kProtWrite;
+    if ((code->executable(chunk_index) & pages) != pages) protection &= ~kProtExec;
+  }
+  return protection;
 }
 
 Result<void> AddressSpace::establish_locked(Area& area, uint64_t start, uint64_t end) {
@@ -58,7 +74,6 @@ Result<void> AddressSpace::establish_locked(Area& area, uint64_t start, uint64_t
 // Runs of chunks that lie together in the cache file and get the same protection are one host mapping.
 Result<void> AddressSpace::establish_cache_locked(Area& area, uint64_t start, uint64_t end) {
   PageStore& store = *area.source->store();
-  const int protection = host_protection(area);
   const uint64_t file_pages_end = page_up(area.source->mappable_bytes());
   uint64_t limit = area.source_offset(start) >= file_pages_end ? start : end;
   if (limit == end && file_pages_end - area.source_offset(start) < end - start) limit = start + (file_pages_end - area.source_offset(start));
@@ -74,15 +89,7 @@ Result<void> AddressSpace::establish_cache_locked(Area& area, uint64_t start, ui
     const uint64_t within = offset % kChunkBytes;
     const uint64_t bytes = kChunkBytes - within < limit - address ? kChunkBytes - within : limit - address;
     const PageStore::MappedChunk chunk = TRY(store.map_chunk(offset));
-    int here = protection;
-    if (area.source->cached()) {
-      here = backed_protection(area, address, address + bytes);
-    } else if (area.is_shared() && (protection & kProtWrite)) {
-      // A write to a page that the store does not know of would be lost to it.
-      const unsigned first = static_cast<unsigned>(within >> kPageShift), last = static_cast<unsigned>((within + bytes - 1) >> kPageShift);
-      const PageMask needed = static_cast<PageMask>(((2u << last) - 1) & ~((1u << first) - 1));
-      if ((chunk.present & needed) != needed) here &= ~kProtWrite;
-    }
+    const int here = cache_protection(area, address, address + bytes, chunk.present);
     const uint64_t cache_offset = chunk.cache_offset + within;
     if (run_end == run_start || here != run_protection || cache_offset != run_offset + (run_end - run_start)) {
       TRY(emit());

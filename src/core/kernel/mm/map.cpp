@@ -65,14 +65,13 @@ Result<uint64_t> AddressSpace::map_request(const MapRequest& wanted, const Memor
   if (request.source && request.source->source_kind() == PageSource::Kind::Zero) request.source = nullptr;
   // A shared mapping that is executable while others may write the memory cannot be shown from a copy: the pages themselves are executed.
   const bool shows_pages = is_shared && (request.protection & kProtExec) && (request.may_write || !request.source);
-  if (shows_pages && !may_execute_shared(request.source)) return error(EPERM);
-
   RefPtr<SharedMemory> memory;
   if (is_shared && !request.source) {
     memory = TRY(SharedMemory::create(window_, length, !(request.flags & kNoReserve)));
     request.source = memory.get();
     request.offset = 0;
   }
+  if (shows_pages) TRY(prepare_shared_code(*request.source));
 
   const bool wants_text = request.source && (request.protection & kProtExec) && !(request.protection & kProtWrite) && !shows_pages;
   RefPtr<TextCopy> text;

@@ -17,6 +17,7 @@ namespace umk::mm {
 
 struct SourceTag;
 class CachedFile;
+class SharedCode;
 
 /// An area's place in its source's list; always the base of an Area.
 class SourceLink : public ListHook<SourceTag> {};
@@ -60,8 +61,13 @@ class PageSource {
   uint64_t text_generation GUARDED_BY(areas_mutex) = 0;
   std::atomic<bool> text_copies_kept{false};
 
+  /// Kind::Store behind a shield: which pages are written and which executed; null until they are mapped shared and executable (shared_code.h).
+  std::atomic<SharedCode*> shared_code{nullptr};
+  /// Makes it. ENOMEM.
+  Result<void> keep_shared_code();
+
  protected:
-  ~PageSource() = default;
+  ~PageSource();
 };
 
 }  // namespace umk::mm

@@ -92,7 +92,8 @@ Result<void> AddressSpace::protect_area_locked(Area& area, int protection, const
   const int before = area.protection;
   if (protection == before) return {};
   const bool is_file = area.backing == Area::Backing::Cache || area.backing == Area::Backing::HostFile;
-  if (is_file && area.is_shared() && (protection & kProtExec) && !may_execute_shared(area.source)) return error(EACCES);
+  if (is_file && area.is_shared() && (protection & kProtExec))
+    if (const Result<void> prepared = prepare_shared_code(*area.source); !prepared.ok()) return error(prepared.code() == EPERM ? EACCES : ENOMEM);
 
   if ((protection & kProtWrite) && !(before & kProtWrite)) {
     account_locked(area, false);
