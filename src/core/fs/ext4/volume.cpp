@@ -106,6 +106,9 @@ void Volume::retire(Node& node) {
     if (is_read_only()) return {};
     if (node.has_block_map()) TRY(node.remove_blocks(0, uint64_t{UINT32_MAX} + 1));
     Journal::Handle handle = TRY(begin(Node::kAttributeCredits + 8));
+    // What cannot be read fails now: an orphan that is still listed is freed by the next mount.
+    TRY(is_inode_used(node.inode_number()));
+    const InodePlace place = TRY(inode_place(node.inode_number()));
     TRY(node.free_attribute_block(handle));
     TRY(remove_orphan(handle, node));
     {
