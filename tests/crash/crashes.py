@@ -124,6 +124,14 @@ def one_crash(folder, seed, features, options="", with_cow=False, size=96 * MIB)
             return ["the load ended by itself"] + harness.tail(output)
         harness.reap_leftovers(before, 3.0)
         disk.tell(f"crash {chance.choice(['all', 'some', 'some', 'some'])} {seed}")
+        # The power may fail again while the journal is replayed.
+        for again in range(chance.choice([0, 0, 1, 2])):
+            script = f"mount -t ext4 {options} /dev/ubda {mount}; sleep 60"
+            with subprocess.Popen(guest_words(folder, script, switch), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as machine:
+                time.sleep(chance.random() * 0.15)
+                machine.kill()
+            harness.reap_leftovers(before, 3.0)
+            disk.tell(f"crash some {seed + again}")
 
         problems = []
         if with_cow:
