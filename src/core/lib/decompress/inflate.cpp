@@ -247,7 +247,7 @@ class Inflate final : public Decompressor {
       if (slot < 0 || slot >= 30 || !reader.take(kDistanceBits[slot], extra)) return false;
       const size_t distance = kDistanceBase[slot] + extra;
       if (distance > made || length > room - made) return false;
-      copy_match(out + made, distance, length);
+      copy_match(out + made, distance, length, out + room);
       made += length;
     }
     made_so_far = made;

@@ -1,4 +1,6 @@
 // One block of LZ4: sequences of a token, literals, and a match in what was made so far. The last one has literals alone.
+#include <algorithm>
+
 #include "core/lib/decompress/methods.h"
 
 namespace umk::decompress {
@@ -20,7 +22,7 @@ class Lz4 final : public Decompressor {
       size_t literals = token >> 4;
       if (literals == 15 && !extend(at, end, literals)) return error(EIO);
       if (literals > static_cast<size_t>(end - at) || literals > room - made) return error(EIO);
-      if (literals != 0) __builtin_memcpy(out + made, at, literals);
+      copy_bytes(out + made, at, literals, std::min(static_cast<size_t>(end - at), room - made) - literals);
       at += literals;
       made += literals;
       if (at == end) return made;
@@ -31,7 +33,7 @@ class Lz4 final : public Decompressor {
       if (length == 15 && !extend(at, end, length)) return error(EIO);
       length += kLeastMatch;
       if (distance == 0 || distance > made || length > room - made) return error(EIO);
-      copy_match(out + made, distance, length);
+      copy_match(out + made, distance, length, out + room);
       made += length;
     }
     return error(EIO);

@@ -163,7 +163,7 @@ bool Lzma2::read_chunk(ConstBytes chunk, std::byte* out, size_t made, size_t end
       state = state < kFirstStateAfterMatch ? 8 : 11;
     }
     if (distances_[0] >= place || length > end - made) return false;
-    copy_match(out + made, size_t{distances_[0]} + 1, length);
+    copy_match(out + made, size_t{distances_[0]} + 1, length, out + end);
     made += length;
   }
   state_ = state;

@@ -1,4 +1,6 @@
 // LZO1X: an instruction is a byte with what follows it; what a small one means depends on how many literals came before.
+#include <algorithm>
+
 #include "core/lib/decompress/methods.h"
 
 namespace umk::decompress {
@@ -16,7 +18,7 @@ class Lzo final : public Decompressor {
     unsigned state = 0;
     const auto copy_literals = [&](size_t count) {
       if (count > input.left() || count > room - made) return false;
-      if (count != 0) __builtin_memcpy(out + made, input.at, count);
+      copy_bytes(out + made, input.at, count, std::min(input.left(), room - made) - count);
       input.at += count;
       made += count;
       return true;
@@ -70,7 +72,7 @@ class Lzo final : public Decompressor {
         }
       }
       if (distance > made || length > room - made) return error(EIO);
-      copy_match(out + made, distance, length);
+      copy_match(out + made, distance, length, out + room);
       made += length;
       if (!copy_literals(literals)) return error(EIO);
       state = literals;

@@ -160,12 +160,12 @@ class Zstd final : public Decompressor {
     if (sum > stream.size()) return false;
     sizes[3] = stream.size() - sum;
     stream = stream.subspan(6);
+    ConstBytes streams[4];
     for (size_t i = 0; i < 4; ++i) {
-      const Bytes place(literals_ + i * part, i < 3 ? part : size - 3 * part);
-      if (!huffman_.decode(stream.first(sizes[i]), place)) return false;
+      streams[i] = stream.first(sizes[i]);
       stream = stream.subspan(sizes[i]);
     }
-    return true;
+    return huffman_.decode_four(streams, Bytes(literals_, size), part);
   }
 
   static bool read_table(Input& input, unsigned mode, FseTable& table, std::span<const int16_t> usual, unsigned usual_log,
@@ -220,21 +220,34 @@ class Zstd final : public Decompressor {
         const unsigned offset_bits = offsets_.cells[offset_state].symbol;
         const Code match_code = kMatchLengths[match_lengths_.cells[match_state].symbol];
         const Code literal_code = kLiteralLengths[literal_lengths_.cells[literal_state].symbol];
-        const size_t value = (size_t{1} << offset_bits) + bits.read(offset_bits);
-        const size_t length = match_code.base + bits.read(match_code.bits);
-        const size_t literal_count = literal_code.base + bits.read(literal_code.bits);
+        // In this order, and mostly few enough to be read at once.
+        size_t value = size_t{1} << offset_bits, length = match_code.base, literal_count = literal_code.base;
+        const unsigned extra_bits = offset_bits + match_code.bits + literal_code.bits;
+        if (extra_bits <= BackwardBits::kMostAtOnce) [[likely]] {
+          const uint64_t extra = bits.read(extra_bits);
+          value += extra >> (match_code.bits + literal_code.bits);
+          length += extra >> literal_code.bits & ((uint64_t{1} << match_code.bits) - 1);
+          literal_count += extra & ((uint64_t{1} << literal_code.bits) - 1);
+        } else {
+          value += bits.read(offset_bits);
+          length += bits.read(match_code.bits);
+          literal_count += bits.read(literal_code.bits);
+        }
         if (left > 1) {
-          literal_state = literal_lengths_.next(literal_state, bits);
-          match_state = match_lengths_.next(match_state, bits);
-          offset_state = offsets_.next(offset_state, bits);
+          const FseCell literal_cell = literal_lengths_.cells[literal_state], match_cell = match_lengths_.cells[match_state],
+                        offset_cell = offsets_.cells[offset_state];
+          const uint64_t next = bits.read(literal_cell.bits + match_cell.bits + offset_cell.bits);
+          literal_state = literal_cell.base + static_cast<unsigned>(next >> (match_cell.bits + offset_cell.bits));
+          match_state = match_cell.base + (static_cast<unsigned>(next >> offset_cell.bits) & ((1u << match_cell.bits) - 1));
+          offset_state = offset_cell.base + (static_cast<unsigned>(next) & ((1u << offset_cell.bits) - 1));
         }
         if (bits.left() < 0 || literal_count > literals.size() || literal_count > block_end - made) return false;
-        if (literal_count != 0) __builtin_memcpy(into.data() + made, literals.data(), literal_count);
+        copy_bytes(into.data() + made, literals.data(), literal_count, std::min(literals.size(), into.size() - made) - literal_count);
         literals = literals.subspan(literal_count);
         made += literal_count;
         const size_t distance = distance_of(value, literal_count != 0);
         if (distance == 0 || distance > made || length > block_end - made) return false;
-        copy_match(into.data() + made, distance, length);
+        copy_match(into.data() + made, distance, length, into.data() + into.size());
         made += length;
       }
       if (bits.left() != 0) return false;

@@ -175,23 +175,21 @@ bool HuffmanTable::read(ConstBytes& from, FseTable& table) {
   return is_valid_;
 }
 
-bool HuffmanTable::decode(ConstBytes stream, Bytes into) const {
-  BackwardBits bits;
-  if (!bits.open(stream, stream.data() + stream.size())) return false;
-  std::byte* out = into.data();
-  std::byte* const end = out + into.size();
+inline void HuffmanTable::decode_some(BackwardBits& bits, std::byte* out) const {
+  constexpr unsigned kBits = kAtOnce * kMaximumBits;
+  const uint64_t word = bits.peek(kBits);
   const uint32_t mask = (1u << bits_) - 1;
-  // Four codes have at most 44 bits.
-  while (end - out >= 4 && bits.left() >= static_cast<int64_t>(4 * kMaximumBits)) {
-    const uint64_t word = bits.peek(4 * kMaximumBits);
-    unsigned used = 0;
-    for (int i = 0; i < 4; ++i) {
-      const Cell cell = cells_[word >> (4 * kMaximumBits - used - bits_) & mask];
-      *out++ = static_cast<std::byte>(cell.symbol);
-      used += cell.bits;
-    }
-    bits.drop(used);
+  unsigned used = 0;
+  for (unsigned i = 0; i < kAtOnce; ++i) {
+    const Cell cell = cells_[word >> (kBits - used - bits_) & mask];
+    out[i] = static_cast<std::byte>(cell.symbol);
+    used += cell.bits;
   }
+  bits.drop(used);
+}
+
+bool HuffmanTable::decode_rest(BackwardBits& bits, std::byte* out, std::byte* end) const {
+  for (; end - out >= kAtOnce && bits.left() >= static_cast<int64_t>(kAtOnce * kMaximumBits); out += kAtOnce) decode_some(bits, out);
   while (out != end) {
     const Cell cell = cells_[bits.peek(bits_)];
     *out++ = static_cast<std::byte>(cell.symbol);
@@ -199,6 +197,32 @@ bool HuffmanTable::decode(ConstBytes stream, Bytes into) const {
     if (bits.left() < 0) return false;
   }
   return bits.left() == 0;
+}
+
+bool HuffmanTable::decode(ConstBytes stream, Bytes into) const {
+  BackwardBits bits;
+  return bits.open(stream, stream.data() + stream.size()) && decode_rest(bits, into.data(), into.data() + into.size());
+}
+
+bool HuffmanTable::decode_four(const ConstBytes (&streams)[4], Bytes into, size_t part) const {
+  BackwardBits bits[4];
+  for (unsigned i = 0; i < 4; ++i)
+    if (!bits[i].open(streams[i], streams[i].data() + streams[i].size())) return false;
+  // In step, so that a processor works on all of them at once. The last part is the shortest.
+  const size_t shortest = into.size() - 3 * part;
+  size_t at = 0;
+  const auto have_enough = [&] {
+    for (const BackwardBits& each : bits)
+      if (each.left() < static_cast<int64_t>(kAtOnce * kMaximumBits)) return false;
+    return true;
+  };
+  for (; shortest - at >= kAtOnce && have_enough(); at += kAtOnce)
+    for (unsigned i = 0; i < 4; ++i) decode_some(bits[i], into.data() + i * part + at);
+  for (unsigned i = 0; i < 4; ++i) {
+    std::byte* const start = into.data() + i * part;
+    if (!decode_rest(bits[i], start + at, i < 3 ? start + part : into.data() + into.size())) return false;
+  }
+  return true;
 }
 
 }  // namespace umk::decompress::zstd

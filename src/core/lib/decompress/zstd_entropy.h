@@ -9,9 +9,10 @@ namespace umk::decompress::zstd {
 /// A stream that is read from its end: the highest bit that is set in its last byte ends it.
 class BackwardBits {
  public:
+  static constexpr unsigned kMostAtOnce = 56;
   /// `limit`: where memory that may be read ends, at or behind the stream's end.
   bool open(ConstBytes stream, const std::byte* limit);
-  /// The next bits, at most 56, the first one highest. Beyond the start are zeroes.
+  /// The next bits, at most kMostAtOnce, the first one highest. Beyond the start are zeroes.
   uint64_t peek(unsigned count) const {
     const int64_t from = left_ - static_cast<int64_t>(count);
     if (from < 0) [[unlikely]]
@@ -78,8 +79,13 @@ class HuffmanTable {
   bool read(ConstBytes& from, FseTable& weights);
   /// Decodes one stream into all of `into`; it must end exactly there.
   bool decode(ConstBytes stream, Bytes into) const;
+  /// Four streams, each for a part of `into`; the last one for what is left of it.
+  bool decode_four(const ConstBytes (&streams)[4], Bytes into, size_t part) const;
 
  private:
+  static constexpr unsigned kAtOnce = 4;  // codes of which all bits can be had by one look
+  void decode_some(BackwardBits& bits, std::byte* out) const;
+  bool decode_rest(BackwardBits& bits, std::byte* out, std::byte* end) const;
   bool build(uint8_t* weights, unsigned count);
 
   struct Cell {
