@@ -116,6 +116,45 @@ TEST(BlockDevices, ADiskThatIsRemovedTakesItsPartitionsAlong) {
   EXPECT_FALSE(devices.find("ubda1"));
 }
 
+TEST(BlockDevices, PartitionsAreAddedByHandWhereThereIsRoom) {
+  BlockDevices devices;
+  RefPtr<MemoryDevice> disk = MemoryDevice::make(1 << 20);
+  ASSERT_TRUE(devices.add(disk).ok());
+  ASSERT_TRUE(devices.add_partition(*disk, 3, 4096, 8192).ok());
+  EXPECT_EQ(devices.find("ubda3")->number(), (DeviceNumber{98, 3}));
+  EXPECT_EQ(devices.add_partition(*disk, 3, 65536, 512).code(), EBUSY);
+  EXPECT_EQ(devices.add_partition(*disk, 4, 12288 - 512, 512).code(), EBUSY);
+  EXPECT_EQ(devices.add_partition(*disk, 4, 100, 512).code(), EINVAL);
+  EXPECT_EQ(devices.add_partition(*disk, 4, (1 << 20) - 512, 1024).code(), EINVAL);
+  EXPECT_EQ(devices.add_partition(*disk, 0, 65536, 512).code(), EINVAL);
+  EXPECT_EQ(devices.add_partition(*disk, 256, 65536, 512).code(), EINVAL);
+  EXPECT_EQ(devices.add_partition(*devices.find("ubda3"), 1, 512, 512).code(), EINVAL);
+  EXPECT_TRUE(devices.resize_partition(*disk, 3, 4096, 16384).ok());
+  EXPECT_EQ(devices.find("ubda3")->size_bytes(), 16384u);
+  EXPECT_EQ(devices.resize_partition(*disk, 3, 0, 16384).code(), EINVAL);
+  EXPECT_EQ(devices.resize_partition(*disk, 5, 4096, 512).code(), ENXIO);
+  devices.find("ubda3")->openers = 1;
+  EXPECT_EQ(devices.remove_partition(*disk, 3).code(), EBUSY);
+  devices.find("ubda3")->openers = 0;
+  EXPECT_TRUE(devices.remove_partition(*disk, 3).ok());
+  EXPECT_EQ(devices.remove_partition(*disk, 3).code(), ENXIO);
+}
+
+TEST(BlockDevices, PartitionsWithoutANumberOfTheirDiskGetTheLowestThatIsFree) {
+  BlockDevices devices;
+  RefPtr<MemoryDevice> disk = MemoryDevice::make(1 << 20);
+  ASSERT_TRUE(devices.add(disk).ok());
+  ASSERT_TRUE(devices.add_partition(*disk, 15, 512, 512).ok());
+  ASSERT_TRUE(devices.add_partition(*disk, 16, 1024, 512).ok());
+  ASSERT_TRUE(devices.add_partition(*disk, 200, 1536, 512).ok());
+  EXPECT_EQ(devices.find("ubda15")->number(), (DeviceNumber{98, 15}));
+  EXPECT_EQ(devices.find("ubda16")->number(), (DeviceNumber{259, 0}));
+  EXPECT_EQ(devices.find("ubda200")->number(), (DeviceNumber{259, 1}));
+  ASSERT_TRUE(devices.remove_partition(*disk, 16).ok());
+  ASSERT_TRUE(devices.add_partition(*disk, 17, 1024, 512).ok());
+  EXPECT_EQ(devices.find(DeviceNumber{259, 0})->name(), "ubda17");
+}
+
 TEST(BlockDevices, ADiskWhoseTableCannotBeReadIsThereAllTheSame) {
   BlockDevices devices;
   RefPtr<MemoryDevice> disk = MemoryDevice::make(1 << 20);
