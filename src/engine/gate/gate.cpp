@@ -16,6 +16,7 @@ void umk_keyed_gate_entry();
 void umk_keyed_gate_entered();
 void umk_keyed_gate_opens();
 void umk_keyed_gate_opened();
+void umk_keyed_gate_lost();
 void umk_keyed_gate_interrupt();
 void umk_keyed_gate_interrupted();
 [[noreturn]] void umk_keyed_leave_to_guest(umk::Registers* registers);
@@ -33,6 +34,7 @@ constexpr Gate kPlainGate{.entry = umk_gate_entry,
                           .entered = umk_gate_entered,
                           .opens = umk_gate_entered,
                           .opened = umk_gate_entered,
+                          .lost = nullptr,
                           .interrupt = umk_gate_interrupt,
                           .interrupted = umk_gate_interrupt,
                           .leave = umk_leave_to_guest,
@@ -44,6 +46,7 @@ constexpr Gate kKeyedGate{.entry = umk_keyed_gate_entry,
                           .entered = umk_keyed_gate_entered,
                           .opens = umk_keyed_gate_opens,
                           .opened = umk_keyed_gate_opened,
+                          .lost = umk_keyed_gate_lost,
                           .interrupt = umk_keyed_gate_interrupt,
                           .interrupted = umk_keyed_gate_interrupted,
                           .leave = umk_keyed_leave_to_guest,

@@ -16,6 +16,8 @@ struct Gate {
   /// From `opens` to `opened` the entry opens the kernel's memory, and can be begun again at `opens`.
   void (*opens)();
   void (*opened)();
+  /// Where an entry stops that found nothing in its slot, as the GS base led elsewhere. Null: entries notice by a fault.
+  void (*lost)();
   /// Where signal handlers send guest code that faulted or was kicked, its registers in the register block.
   void (*interrupt)();
   /// Up to here it can be begun again.

@@ -14,6 +14,7 @@
 #include <ucontext.h>
 
 #include "core/host/calls.h"
+#include "core/kernel/guest/user_memory.h"
 #include "core/kernel/mm/address_space.h"
 #include "engine/gate/gate.h"
 #include "engine/resident/panic.h"
@@ -184,6 +185,31 @@ void enter_again(Interrupted& at, HostThread& host, Bundle& bundle) {
   redirect_to_entry(at, host, bundle);
 }
 
+/// The same behind the shield, where the entry put the registers away before it could look: they are where the guest's GS base leads. What is found there is the
+/// guest's to choose, as the registers of any call are. False: the guest did not come by the entry.
+bool enter_from_elsewhere(Interrupted& at, HostThread& host, Bundle& bundle) {
+  struct Piece {
+    uint64_t start, length;
+  };
+  Slot found;
+  const Piece here{reinterpret_cast<uint64_t>(&found), sizeof found}, there{read_gs_base(), sizeof found};
+  if (!is_user_range(there.start, there.length)) return false;
+  // The host copies, so that memory which has gone meanwhile is no fault here.
+  const auto process = static_cast<uint64_t>(host.vessel->leader->tid.load(std::memory_order_relaxed));
+  const int64_t copied = host::raw_call(kHostProcessVmReadv, process, reinterpret_cast<uint64_t>(&here), 1, reinterpret_cast<uint64_t>(&there), 1, 0);
+  if (copied != sizeof found || !(found.arrived & 1)) return false;
+  at.set(REG_RAX, found.rax);
+  at.set(REG_RCX, found.rcx);
+  at.set(REG_RDX, found.rdx);
+  at.set(REG_RSP, found.user_rsp);
+  // As the entry packed them: ah, and the overflow flag.
+  constexpr uint64_t kArithmetic = 0x8d5, kInAh = 0xd5;
+  const uint64_t packed = at.get(REG_R11);
+  at.set(REG_EFL, (at.get(REG_EFL) & ~kArithmetic) | (packed >> 8 & kInAh) | (packed & 1) << 11);
+  redirect_to_entry(at, host, bundle);
+  return true;
+}
+
 }  // namespace
 
 extern "C" void umk_host_signal(int signal, siginfo_t* info, ucontext_t* context) {
@@ -228,6 +254,7 @@ extern "C" void umk_host_signal(int signal, siginfo_t* info, ucontext_t* context
       if (at.is_between(gate().entry, gate().entered)) return enter_again(at, host, bundle);
       [[fallthrough]];
     case Place::Intruding:
+      if (at.rip() == reinterpret_cast<uint64_t>(gate().lost) && enter_from_elsewhere(at, host, bundle)) return;
       return interrupt_guest(at, host, bundle, violation_at(at));
     case Place::Kernel:
       break;

@@ -77,7 +77,7 @@ umk_keyed_gate_opens:
 umk_keyed_gate_opened:
         movq    UMK_LINE_SLOT(%rcx), %rdx
         btrq    $0, UMK_SLOT_ARRIVED(%rdx)
-        jnc     umk_keyed_gate_expelled // a GS base that is not ours: the registers were saved elsewhere
+        jnc     umk_keyed_gate_astray   // a GS base that is not ours: the registers were saved elsewhere
         movq    UMK_LINE_KERNEL_RSP(%rcx), %rsp
         pushq   $UMK_USER_SS
         pushq   UMK_SLOT_USER_RSP(%rdx)
@@ -289,6 +289,14 @@ umk_keyed_signal_entry:
         leaq    8 + UMK_HOST_UCONTEXT_BYTES(%rsp), %rsi
         movl    (%rsi), %edi
         jmp     umk_signal_entry
+
+// Who set the GS base by an instruction: the signal handler finds the registers where that leads, and the call begins again.
+umk_keyed_gate_astray:
+        movb    $0, UMK_LINE_IN_KERNEL(%rcx)
+        .globl  umk_keyed_gate_lost
+        .hidden umk_keyed_gate_lost
+umk_keyed_gate_lost:
+        ud2
 
 umk_keyed_gate_expelled:
         movb    $0, UMK_LINE_IN_KERNEL(%rcx)
