@@ -54,7 +54,7 @@ def make_tree(path):
             return b"umk " * (count // 4) + b"umk "[:count % 4]
     with tarfile.open(path, "w") as tar:
         for number in range(FILES):
-            entry = tarfile.TarInfo(f"tree/directory-{number % 100:02}/file-{number}")
+            entry = tarfile.TarInfo(f"tree/directory-{number // 100:02}/file-{number}")
             entry.size = (number * 7919 % 128) ** 2
             entry.mtime = 1700000000
             tar.addfile(entry, Zeroes())
