@@ -69,6 +69,13 @@ Result<CowBitmap::Run> CowBitmap::run_at(uint64_t first, uint64_t count) {
     const Piece& piece = *TRY(piece_locked(static_cast<size_t>(sector / kPieceSectors)));
     const uint64_t end = std::min(first + count, (sector / kPieceSectors + 1) * kPieceSectors);
     for (uint64_t at = sector; at < end; ++at) {
+      // Many alike, usually.
+      const std::byte alike = run.is_here ? std::byte{0xff} : std::byte{0};
+      while (run.sectors != 0 && at % 8 == 0 && end - at >= 8 && piece.bits[at % kPieceSectors / 8] == alike) {
+        run.sectors += 8;
+        at += 8;
+      }
+      if (at == end) break;
       const bool is_here = cow_format::test_bit(piece.bits, at % kPieceSectors);
       if (run.sectors == 0) run.is_here = is_here;
       if (is_here != run.is_here) return run;

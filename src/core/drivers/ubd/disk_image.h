@@ -20,6 +20,8 @@ struct DiskImage {
   uint64_t bytes = 0;  // of the disk's contents; its size is that rounded up to sectors
   bool is_read_only = false;
   bool can_discard = true;
+  /// The image if it is read only, the backing file if there is one: it is locked, so that nobody writes it.
+  bool is_fixed = false;
   std::string_view file, backing_file;  // for messages
   std::string_view serial;              // shown in /sys
 };

@@ -73,6 +73,7 @@ UbdDisk::UbdDisk(String name, const block::Geometry& geometry, const DiskImage& 
       backing_fd_(image.backing_fd),
       layout_(image.layout),
       queue_(queue),
+      is_fixed_(image.is_fixed),
       content_bytes_(image.bytes) {}
 
 UbdDisk::~UbdDisk() {
@@ -153,6 +154,19 @@ Result<void> UbdDisk::transfer(block::Request& request, uint64_t offset) {
     TRY(transfer.finish());
   }
   return transfer.is_write ? note_written(offset, request.bytes) : Result<void>();
+}
+
+mm::FixedExtent UbdDisk::find_fixed(uint64_t offset, uint64_t bytes) {
+  const uint64_t content = content_bytes_.load(std::memory_order_relaxed);
+  if (!is_fixed_ || offset >= content) return {};
+  if (bitmap_) {
+    const uint64_t sector_bytes = layout_.sector_bytes;
+    if (offset % sector_bytes != 0) return {};
+    const Result<CowBitmap::Run> run = bitmap_->run_at(offset / sector_bytes, (bytes + sector_bytes - 1) / sector_bytes);
+    if (!run.ok() || run.value().is_here) return {};
+    bytes = std::min(bytes, run.value().sectors * sector_bytes);
+  }
+  return {.fd = bitmap_ ? backing_fd_ : fd_, .offset = offset, .bytes = std::min(bytes, content - offset)};
 }
 
 Result<void> UbdDisk::prepare_write(uint64_t offset, uint64_t bytes) {

@@ -38,6 +38,7 @@ class UbdDisk final : public block::BlockDevice {
  protected:
   ~UbdDisk() override;
   void start(block::Request& request, uint64_t offset) override;
+  mm::FixedExtent find_fixed(uint64_t offset, uint64_t bytes) override;
 
  private:
   class QueuedRequest;
@@ -60,6 +61,7 @@ class UbdDisk final : public block::BlockDevice {
   const int fd_, backing_fd_;
   const cow_format::Layout layout_;
   HostQueue* const queue_;
+  const bool is_fixed_;
   std::atomic<uint64_t> content_bytes_;  // of the backing file, or of the image: what the file must have
   std::unique_ptr<CowBitmap> bitmap_;
   String file_, serial_;

@@ -188,6 +188,32 @@ TEST_F(UbdDiskTest, WritesGoToTheCopyAndTheBackingFileStays) {
   EXPECT_EQ(letter_at(*disk, 1536), 'b');
 }
 
+TEST_F(UbdDiskTest, TellsWhereBytesLieThatNobodyWrites) {
+  // The image of a disk that can be written, and files that are not locked, may change.
+  EXPECT_FALSE(plain(1 << 20, 'x')->fixed_extent(0, 4096));
+  const uint64_t bytes = (1 << 20) + 1000;
+  EXPECT_FALSE(fresh_cow(bytes, 'b')->fixed_extent(0, 4096));
+
+  DiskImage image{.fd = open(path("cow").c_str(), O_RDWR | O_CLOEXEC), .layout = layout_for(bytes), .bytes = bytes, .is_fixed = true, .file = "cow", .backing_file = "backing", .serial = {}};
+  const int backing = image.backing_fd = open(path("backing").c_str(), O_RDONLY | O_CLOEXEC);
+  RefPtr<UbdDisk> disk = UbdDisk::create(image).take();
+  mm::FixedExtent extent = disk->fixed_extent(8192, 1 << 30);
+  EXPECT_EQ(extent.fd, backing);
+  EXPECT_EQ(extent.offset, 8192u);
+  EXPECT_EQ(extent.bytes, bytes - 8192) << "not the rest of the last sector";
+  ASSERT_TRUE(disk->write(100 * 512, filled(3 * 512, 'c')).ok());
+  EXPECT_EQ(disk->fixed_extent(8192, 1 << 20).bytes, 100 * 512u - 8192);
+  EXPECT_FALSE(disk->fixed_extent(102 * 512, 512));
+  EXPECT_EQ(disk->fixed_extent(103 * 512, 1024).bytes, 1024u);
+  EXPECT_FALSE(disk->fixed_extent(2 << 20, 512));
+
+  const int fd = make_file("image", 4096, 'x', O_RDONLY);
+  disk = UbdDisk::create({.fd = fd, .layout = {}, .bytes = 4096, .is_read_only = true, .is_fixed = true, .file = "image", .backing_file = {}, .serial = {}}).take();
+  extent = disk->fixed_extent(512, 8192);
+  EXPECT_EQ(extent.fd, fd);
+  EXPECT_EQ(extent.bytes, 4096u - 512);
+}
+
 TEST_F(UbdDiskTest, BitsReachTheFileWithAFlushOnly) {
   const uint64_t bytes = 1 << 20;
   RefPtr<UbdDisk> disk = fresh_cow(bytes, 'b');

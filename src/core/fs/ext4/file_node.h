@@ -28,6 +28,7 @@ class FileNode final : public Node, public mm::FileBacking {
 
   // mm::FileBacking
   Result<void> read_pages(uint64_t first_page, std::span<const mm::PageMemory> pieces) override;
+  mm::FixedExtent fixed_extent(uint64_t first_page, uint64_t count) override;
   void start_reading(uint64_t first_page, std::span<const mm::PageMemory> pieces, mm::ReadDone& done) override;
   Result<void> write_pages(uint64_t first_page, std::span<const mm::PageMemory> pieces, mm::WriteReason reason) override;
   Result<void> reserve(uint64_t first_page, uint64_t count) override;

@@ -71,6 +71,21 @@ class FileNode::BackgroundRead {
       request->is_background = true;
       TRY(requests_.push_back(std::move(request)));
     }
+mm::FixedExtent FileNode::fixed_extent(uint64_t first_page, uint64_t count) {
+  const uint64_t block = first_page << (kPageShift - block_bits());
+  const uint64_t end = std::min<uint64_t>({(first_page + count) << (kPageShift - block_bits()), block_up(size_bytes()), UINT32_MAX});
+  if (block >= end || journals_data()) return {};
+  Mapping mapping;
+  {
+    MutexLock lock(map_mutex_);
+    const Result<Mapping> found = map_locked(static_cast<uint32_t>(block), static_cast<uint32_t>(end - block));
+    if (!found.ok()) return {};
+    mapping = found.value();
+  }
+  if (mapping.is_hole() || !mapping.initialised || !volume().may_be_file_blocks(mapping.physical, mapping.count)) return {};
+  return volume().device().fixed_extent(mapping.physical << block_bits(), uint64_t{mapping.count} << block_bits());
+}
+
     return {};
   }
   void submit(block::BlockDevice& device) {

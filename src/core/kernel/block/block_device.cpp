@@ -78,6 +78,13 @@ void BlockDevice::submit(Request& request) {
   disk.start(request, first_byte_ + request.offset);
 }
 
+mm::FixedExtent BlockDevice::fixed_extent(uint64_t offset, uint64_t bytes) {
+  BlockDevice& disk = disk_ ? *disk_ : *this;
+  const uint64_t size = size_bytes();
+  if (is_removed() || disk.is_removed() || offset >= size) return {};
+  return disk.find_fixed(first_byte_ + offset, bytes < size - offset ? bytes : size - offset);
+}
+
 void BlockDevice::finish(Request& request, int error_code) {
   request.error_code_ = error_code;
   if (request.started_ns_ != 0) {

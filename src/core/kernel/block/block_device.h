@@ -26,6 +26,7 @@
 #include "core/base/string.h"
 #include "core/base/text.h"
 #include "core/kernel/block/request.h"
+#include "core/kernel/mm/fixed_extent.h"
 
 namespace umk {
 class Task;
@@ -172,6 +173,9 @@ class BlockDevice : public RefCounted {
   /// BLKBSZGET and BLKBSZSET: nothing but remembered, as the cache works in pages.
   std::atomic<uint32_t> cache_block_bytes;
 
+  /// Where bytes of the device lie in a file of the host that nobody writes, as many from `offset` on as lie there together, at most `bytes`.
+  mm::FixedExtent fixed_extent(uint64_t offset, uint64_t bytes);
+
   /// What the device calls itself, for /sys; empty when it has none.
   virtual std::string_view serial() const { return {}; }
 
@@ -227,6 +231,11 @@ class BlockDevice : public RefCounted {
 
   /// The driver's part of submit(): does or queues a checked request, and calls finish() once, then or later. `offset` is the request's on this disk.
   virtual void start(Request& request, uint64_t offset) = 0;
+  /// The driver's part of fixed_extent(): a range within the disk. What the driver has to read for that may fail; then it knows of none.
+  virtual mm::FixedExtent find_fixed(uint64_t offset, uint64_t bytes) {
+    (void)offset, (void)bytes;
+    return {};
+  }
   /// Ends a request with 0 or an errno: counts it and calls its on_done.
   static void finish(Request& request, int error_code);
   static void finish(Request& request, const Result<void>& result) { finish(request, result.code()); }

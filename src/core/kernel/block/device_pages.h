@@ -37,6 +37,7 @@ class DevicePages final : public RefCounted, public mm::FileBacking {
   Result<void> read_pages(uint64_t first_page, std::span<const mm::PageMemory> pieces) override;
   void start_reading(uint64_t first_page, std::span<const mm::PageMemory> pieces, mm::ReadDone& done) override;
   Result<void> write_pages(uint64_t first_page, std::span<const mm::PageMemory> pieces, mm::WriteReason reason) override;
+  mm::FixedExtent fixed_extent(uint64_t first_page, uint64_t count) override { return device_->fixed_extent(first_page << kPageShift, count << kPageShift); }
   uint64_t mappable_bytes() const override { return device_->size_bytes(); }
   void add_mapping_reference() override { add_reference(); }
   void drop_mapping_reference() override { drop_reference(); }

@@ -187,6 +187,9 @@ class AddressSpace : public RefCounted {
   /// The file's contents from `size` on are gone: takes away what areas of this space map of them, private copies too. Called through Engine::run_in.
   void forget_beyond(PageSource& source, uint64_t size);
 
+  /// Areas that show fixed pages of the file show the page cache from now on. Called through Engine::run_in.
+  void leave_fixed_pages(PageSource& source);
+
   /// Takes write access to pages of the file away from shared areas of this space, or all access from all of its areas: the next access faults. False
   /// when the host refused, or the guest has locked pages that would lose access. Called through Engine::run_in.
   enum class Restriction { NoWriting, NoAccess };
@@ -249,6 +252,11 @@ class AddressSpace : public RefCounted {
   int cache_protection(const Area& area, uint64_t start, uint64_t end, PageMask present) const;
   Result<void> establish_locked(Area& area, uint64_t start, uint64_t end) REQUIRES(mutex_);
   Result<void> establish_cache_locked(Area& area, uint64_t start, uint64_t end) REQUIRES(mutex_);
+  // fixed_mapping.cpp
+  static bool can_be_fixed(const MapRequest& request, uint64_t length);
+  Result<void> establish_fixed_locked(Area& area, uint64_t start, uint64_t end) REQUIRES(mutex_);
+  Result<void> become_cache_locked(Area& area) REQUIRES(mutex_);
+  Result<void> fault_in_fixed_locked(Area& area, uint64_t address) REQUIRES(mutex_);
   /// Lets the host enforce a changed `area.protection` on what is mapped already.
   Result<void> reprotect_locked(Area& area) REQUIRES(mutex_);
   Result<void> seal_locked(Area& area) REQUIRES(mutex_);

@@ -35,6 +35,7 @@ class Area : public TreeHook<AreaTag>, public SourceLink {
     Anonymous,   // private memory of the host
     Cache,       // pages of the source's store; private ones copy on write
     HostFile,    // the source's host file; private ones copy on write
+    Fixed,       // where its contents lie in a file of the host that nobody writes (fixed_extent.h); private ones copy on write
     Text,        // the kernel's executable copy of the file (text_cache.h)
     Sealed,      // private copies of a file's pages, made so that they may be executable: Anonymous for the host
     Trampoline,  // the companion of a Text area; not the guest's, invisible to it
@@ -57,6 +58,8 @@ class Area : public TreeHook<AreaTag>, public SourceLink {
   bool shares_pages() const { return is_shared() && backing == Backing::Cache; }
   const SharedCode* shared_code() const { return shares_pages() ? source->shared_code.load(std::memory_order_acquire) : nullptr; }
   bool is_visible() const { return backing != Backing::Trampoline; }
+  /// Private pages of a file that the process may have changed.
+  bool may_have_own_pages() const { return is_private() && was_writable; }
   /// Memory that belongs to the process alone and cannot be had back from a file.
   bool is_host_private() const { return backing == Backing::Anonymous || backing == Backing::Sealed; }
   /// Counts as a promise of memory: private and writable, or shared memory without a file.

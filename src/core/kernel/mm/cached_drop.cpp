@@ -19,6 +19,7 @@ PageMask pages_within(uint64_t chunk_index, uint64_t first_page, uint64_t end_pa
 }  // namespace
 
 void CachedFile::extend(uint64_t old_size, uint64_t new_size) {
+  before_change();
   if (new_size <= old_size || is_aligned(old_size, kPageSize) || !written_by_mappings_.load(std::memory_order_relaxed)) return;
   PageStore::Pin pin(store_);
   const Entry entry = store_.load(old_size >> kChunkShift);
@@ -47,6 +48,7 @@ Result<void> CachedFile::zero_part(uint64_t offset, uint64_t length) {
 }
 
 Result<void> CachedFile::truncate(uint64_t size) {
+  before_change();
   Result<void> outcome;
   if (!is_aligned(size, kPageSize)) outcome = zero_part(size, kPageSize - size % kPageSize);
   drop(page_up(size) >> kPageShift, UINT64_MAX >> kPageShift, Mapped::Gone);
@@ -54,6 +56,7 @@ Result<void> CachedFile::truncate(uint64_t size) {
 }
 
 Result<void> CachedFile::punch(uint64_t offset, uint64_t length) {
+  before_change();
   const uint64_t end = offset + length;
   Result<void> outcome;
   if (page_down(offset) == page_down(end)) return length == 0 ? Result<void>() : zero_part(offset, length);

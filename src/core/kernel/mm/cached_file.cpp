@@ -140,6 +140,16 @@ Result<size_t> CachedFile::read(uint64_t offset, UserOutBuffer& buffer) {
     Result<size_t> copied = read_present(offset, buffer, present);
     if (present.is_ahead_mark) continue_ahead(round_down(offset >> kPageShift, kPagesInChunk));
     if (copied.ok() && present.bytes == 0) {
+      const Result<size_t> fixed = read_fixed(offset, buffer);
+      if (fixed.ok() && fixed.value() != 0) {
+        total += fixed.value();
+        offset += fixed.value();
+        continue;
+      }
+      if (!fixed.ok()) {
+        if (total == 0) return fixed.failure();
+        break;
+      }
       const uint64_t last = (offset + buffer.remaining() - 1) >> kPageShift;
       const Result<void> read = read_missing(offset >> kPageShift, last - (offset >> kPageShift) + 1);
       if (read.ok()) continue;

@@ -139,6 +139,8 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   /// Pages of one chunk that are present / that make_writable() made writable.
   PageMask present_pages(uint64_t chunk_index) const { return store_.load(chunk_index).present; }
   PageMask writable_pages(uint64_t chunk_index) const { return load_state(chunk_index).writable; }
+  /// Mappings may show the pages of FileBacking::fixed_extent from now on, until the file is changed; false when it was. With the address space locked.
+  bool begin_showing_fixed();
 
  private:
   friend class PageCache;
@@ -209,6 +211,16 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   Result<void> begin_fill();
   void end_fill();
 
+  // fixed_mapping.cpp
+  uint64_t absent_pages(uint64_t first, uint64_t count) const;
+  /// Reads absent pages from where they are fixed; 0 when they are not, or the rest is the cache's.
+  Result<size_t> read_fixed(uint64_t offset, UserOutBuffer& buffer);
+  /// Before the contents change: mappings show the cache from now on.
+  void before_change() {
+    if (fixed_showing_.load(std::memory_order_acquire) != Showing::Over) [[unlikely]] stop_showing_fixed();
+  }
+  void stop_showing_fixed();
+
   // cached_write.cpp
   Result<void> reserve_clean(uint64_t chunk_index, PageMask pages);
   void release(uint64_t chunk_index, PageMask pages);
@@ -261,10 +273,14 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
 
   static constexpr size_t kStreams = 4;
 
+  enum class Showing : uint8_t { Possible, Now, Ending, Over };
+
   PageCache& cache_;
   WriteBackGroup& group_;
   FileBacking& backing_;
   PageStore store_;
+  Mutex fixed_mutex_{LockRank::FileData};  // held while mappings are taken back to the cache
+  std::atomic<Showing> fixed_showing_{Showing::Possible};
   ErrorSequence errors_;
   /// Sleepers on busy chunks, pages under write-back, fills and NoFills; they wait with the store's mutex.
   WaitQueue waiters_;
@@ -291,6 +307,9 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
 
 /// Makes pages read-only in all shared mappings of a file. False when a mapping could not be reached. No lock is held. (advise.cpp)
 bool write_protect(PageSource& source, uint64_t first_page, uint64_t count);
+
+/// Mappings of the source that show fixed pages show the cache instead, but for private ones that may hold the process's own. (fixed_mapping.cpp)
+void leave_fixed_pages(PageSource& source);
 
 /// Takes all access to pages away from all who map them. False when somebody keeps it: it could not be reached, or has locked them.
 bool take_access(PageSource& source, uint64_t first_page, uint64_t count);

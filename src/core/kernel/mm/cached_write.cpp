@@ -32,6 +32,7 @@ Result<void> CachedFile::reserve_clean(uint64_t chunk_index, PageMask pages) {
 }
 
 Result<size_t> CachedFile::write(uint64_t offset, UserInBuffer& buffer) {
+  before_change();
   size_t total = 0;
   while (buffer.remaining() > 0) {
     Result<size_t> written = write_some(offset, kChunkBytes, buffer);
@@ -268,6 +269,7 @@ Result<size_t> CachedFile::read_direct(uint64_t offset, UserOutBuffer& buffer) {
 }
 
 Result<size_t> CachedFile::write_direct(uint64_t offset, UserInBuffer& buffer) {
+  before_change();
   TRY(check_alignment(offset, buffer));
   const uint64_t size = backing_.mappable_bytes();
   // Only whole pages within the file go past the cache; what is left the owner writes out afterwards.

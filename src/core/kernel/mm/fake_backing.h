@@ -152,6 +152,11 @@ class Backing final : public FileBacking {
     std::lock_guard lock(mutex_);
     return !storage.contains(page) && !reserved.contains(page);
   }
+  FixedExtent fixed_extent(uint64_t first_page, uint64_t count) override {
+    FixedExtent extent = find_fixed ? find_fixed(first_page) : FixedExtent{};
+    if (extent.bytes > count * kPageSize) extent.bytes = count * kPageSize;
+    return extent;
+  }
   uint64_t mappable_bytes() const override { return size; }
   void add_mapping_reference() override { ++references; }
   bool try_add_mapping_reference() override { return ++references, true; }
@@ -225,6 +230,7 @@ class Backing final : public FileBacking {
   std::atomic<uint64_t> size{0};
   std::atomic<int> references{0};
   std::function<void(uint64_t)> before_read, before_write;
+  std::function<FixedExtent(uint64_t)> find_fixed;  // where pages from one on lie
 
  private:
   struct Deferred {

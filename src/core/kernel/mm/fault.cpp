@@ -110,6 +110,8 @@ Result<void> AddressSpace::fault_in_locked(Area& area, uint64_t address, uint64_
       }
       return {};  // another thread changed the mapping since: try again
 
+    case Area::Backing::Fixed: return fault_in_fixed_locked(area, address);
+
     case Area::Backing::HostFile: return error(EIO);  // the host grants all the guest may have, so the file ends before
 
     case Area::Backing::Text:

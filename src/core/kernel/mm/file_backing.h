@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <span>
 
+#include "core/kernel/mm/fixed_extent.h"
 #include "core/kernel/mm/page_source.h"
 
 namespace umk::mm {
@@ -60,6 +61,12 @@ class FileBacking : public PageSource {
   virtual bool is_hole(uint64_t page) {
     (void)page;
     return false;
+  }
+  /// Where the contents of pages from `first_page` on lie in a file of the host that nobody writes, as many as lie there together, at most `count`, perhaps not
+  /// to the end of a page. May read metadata. Asked for pages that are not dirty.
+  virtual FixedExtent fixed_extent(uint64_t first_page, uint64_t count) {
+    (void)first_page, (void)count;
+    return {};
   }
   /// Takes a mapping reference unless the file is going away already; called under locks of the page cache, so it only counts.
   virtual bool try_add_mapping_reference() = 0;

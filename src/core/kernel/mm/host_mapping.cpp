@@ -54,6 +54,7 @@ Result<void> AddressSpace::establish_locked(Area& area, uint64_t start, uint64_t
   switch (area.backing) {
     case Area::Backing::Anonymous: return engine_.map_anonymous(start, end - start, protection, !(area.flags & map_flags::kNoReserve));
     case Area::Backing::HostFile: return engine_.map_host_file(start, end - start, protection, area.source->host_fd(), area.source_offset(start), area.is_shared());
+    case Area::Backing::Fixed: return establish_fixed_locked(area, start, end);
     case Area::Backing::Cache: return establish_cache_locked(area, start, end);
     case Area::Backing::Sealed: return seal_locked(area);
     case Area::Backing::Trampoline: return engine_.map_cache(start, end - start, protection, area.text->trampoline_cache_offset(start - area.start), true);
@@ -113,7 +114,8 @@ Result<void> AddressSpace::seal_locked(Area& area) {
   const uint64_t inside = area.offset >= file_pages_end ? 0 : file_pages_end - area.offset;
   const uint64_t limit = inside < area.length() ? area.start + inside : area.end;
   // Pages of a mapping that was writable may hold changes already: those stay, the others are copied by touching them.
-  const bool is_mapped_as_data = area.backing == file_backing;
+  const bool is_fixed = area.backing == Area::Backing::Fixed;
+  const bool is_mapped_as_data = area.backing == file_backing || is_fixed;
   PageStore* const store = file_backing == Area::Backing::Cache ? area.source->store() : nullptr;
   // The store's chunks are looked at until all pages are the process's own. An area that mapped them as data has a pin already.
   struct Unpin {
@@ -125,7 +127,11 @@ Result<void> AddressSpace::seal_locked(Area& area) {
   if (store) store->pin();
   if (store && !is_mapped_as_data) store->pin_mapping();
   // Before anything is changed: this may have to be tried again.
-  if (store && limit > area.start) TRY(fill_locked(area, limit));
+  if (store && !is_fixed && limit > area.start)
+    if (Result<void> filled = fill_locked(area, limit); !filled.ok()) {
+      if (area.backing == file_backing) store->pin_mapping();
+      return filled;
+    }
   if (area.backing == Area::Backing::Text) text_went_ = true;
   area.backing = Area::Backing::Sealed;
   area.text = nullptr;

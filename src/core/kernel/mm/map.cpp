@@ -77,6 +77,7 @@ Result<uint64_t> AddressSpace::map_request(const MapRequest& wanted, const Memor
   RefPtr<TextCopy> text;
   uint64_t distance = kUnknownDistance;
   uint64_t text_length = 0;
+  bool is_fixed = can_be_fixed(request, length);
   for (;;) {
     if (distance != kUnknownDistance && text_length > 0) text = TRY(TextCopy::find_or_make(*request.source, window_, request.offset, text_length, distance));
 
@@ -111,12 +112,14 @@ Result<uint64_t> AddressSpace::map_request(const MapRequest& wanted, const Memor
         const bool is_host_file = request.source->source_kind() == PageSource::Kind::HostFile;
         area->backing = text ? Area::Backing::Text : is_host_file ? Area::Backing::HostFile : Area::Backing::Cache;
         if (!text && (request.protection & kProtExec) && !is_shared && !(wants_text && text_length == 0)) area->backing = Area::Backing::Sealed;
+        if (area->backing == Area::Backing::Cache && is_fixed) area->backing = Area::Backing::Fixed;
         area->text = text;
         area->attach(*request.source);
       }
       TRY(check_limits_locked(*area, limits));
       const bool populate = (request.flags & (kPopulate | kNonBlock)) == kPopulate || (area->flags & kLocked);
       if (Result<void> placed = place_locked(std::move(area), dead); !placed.ok()) {
+        if (std::exchange(is_fixed, false) && placed.code() == EAGAIN) continue;
         if (placed.code() != EINPROGRESS) return placed.failure();
         is_busy = true;  // a file has to be read that somebody else is busy with
       }

@@ -45,8 +45,11 @@ Result<uint64_t> AddressSpace::remap(uint64_t old_start, uint64_t old_length, ui
   const uint64_t growth = new_length - old_length;
   if (growth > 0 && area->source && area->source_offset(old_start) + new_length > static_cast<uint64_t>(INT64_MAX)) return error(EINVAL);
   if (growth > 0 || (remap_flags & kDontUnmap)) TRY(check_growth_locked(*area, (remap_flags & kDontUnmap) ? new_length : growth, 0, 0, limits));
+  // What is added, and what is left behind, is the page cache's; only pages of the process's own stay where they are.
+  if (area->backing == Area::Backing::Fixed && (growth > 0 || (remap_flags & kDontUnmap)) && !area->may_have_own_pages()) TRY(become_cache_locked(*area));
   // Copies of a file's text end where it was mapped; there is nothing to grow into.
-  const bool can_grow = area->backing == Area::Backing::Anonymous || area->backing == Area::Backing::Cache || area->backing == Area::Backing::HostFile;
+  const bool can_grow = area->backing == Area::Backing::Anonymous || area->backing == Area::Backing::Cache || area->backing == Area::Backing::HostFile ||
+                        area->backing == Area::Backing::Fixed;
   if (growth > 0 && !can_grow) return error(ENOMEM);
 
   if (!(remap_flags & (kFixed | kDontUnmap)) && old_length > 0 && old_start + old_length == area->end &&
@@ -76,6 +79,10 @@ Result<void> AddressSpace::grow_locked(Area& area, uint64_t new_end, DeadAreas& 
   added->copy_from(area);
   added->offset = area.source ? area.source_offset(area.end) : 0;
   added->mapped_end = UINT64_MAX;
+  if (added->backing == Area::Backing::Fixed) {
+    added->backing = Area::Backing::Cache;
+    added->source->store()->pin_mapping();
+  }
   return place_locked(std::move(added), dead);
 }
 

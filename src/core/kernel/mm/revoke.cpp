@@ -12,7 +12,7 @@ void AddressSpace::forget_beyond(PageSource& source, uint64_t size) {
     if (area.source != &source || area.offset + area.length() <= keep) continue;
     // Of a host file the host itself takes pages away, but for copies.
     const bool is_copy = area.backing == Area::Backing::Text || area.backing == Area::Backing::Sealed;
-    if (area.backing != Area::Backing::Cache && !is_copy) continue;
+    if (area.backing != Area::Backing::Cache && area.backing != Area::Backing::Fixed && !is_copy) continue;
     const uint64_t from = area.offset >= keep ? area.start : area.start + (keep - area.offset);
     if (from >= area.mapped_end) continue;
     if (engine_.map_anonymous(from, area.end - from, 0, false).ok()) area.mapped_end = from;

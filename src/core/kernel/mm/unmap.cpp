@@ -91,9 +91,11 @@ Result<void> AddressSpace::protect_area_locked(Area& area, int protection, const
   if (protection & ~area.maximum_protection) return error(EACCES);
   const int before = area.protection;
   if (protection == before) return {};
-  const bool is_file = area.backing == Area::Backing::Cache || area.backing == Area::Backing::HostFile;
+  const bool is_file = area.backing == Area::Backing::Cache || area.backing == Area::Backing::HostFile || area.backing == Area::Backing::Fixed;
   if (is_file && area.is_shared() && (protection & kProtExec))
     if (const Result<void> prepared = prepare_shared_code(*area.source); !prepared.ok()) return error(prepared.code() == EPERM ? EACCES : ENOMEM);
+
+  if (area.backing == Area::Backing::Fixed && area.is_shared() && (protection & (kProtWrite | kProtExec))) TRY(become_cache_locked(area));
 
   if ((protection & kProtWrite) && !(before & kProtWrite)) {
     account_locked(area, false);
