@@ -1,6 +1,8 @@
 // Reading a file's pages from the disk.
 #include "core/fs/ext4/file_node.h"
 
+#include <algorithm>
+
 namespace umk::ext4 {
 
 /// Where on the disk the contents of pages lie: what is together there is one part, wherever its memory is.
@@ -58,6 +60,21 @@ Result<void> FileNode::read_pages(uint64_t first_page, std::span<const mm::PageM
   return {};
 }
 
+mm::FixedExtent FileNode::fixed_extent(uint64_t first_page, uint64_t count) {
+  const uint64_t block = first_page << (kPageShift - block_bits());
+  const uint64_t end = std::min<uint64_t>({(first_page + count) << (kPageShift - block_bits()), block_up(size_bytes()), UINT32_MAX});
+  if (block >= end) return {};
+  Mapping mapping;
+  {
+    MutexLock lock(map_mutex_);
+    const Result<Mapping> found = map_locked(static_cast<uint32_t>(block), static_cast<uint32_t>(end - block));
+    if (!found.ok()) return {};
+    mapping = found.value();
+  }
+  if (mapping.is_hole() || !mapping.initialised || !volume().may_be_file_blocks(mapping.physical, mapping.count)) return {};
+  return volume().device().fixed_extent(mapping.physical << block_bits(), uint64_t{mapping.count} << block_bits());
+}
+
 /// Parts that are read while nobody waits; it goes with the end of the last one. Nothing of the file is needed by then.
 class FileNode::BackgroundRead {
  public:
@@ -71,21 +88,6 @@ class FileNode::BackgroundRead {
       request->is_background = true;
       TRY(requests_.push_back(std::move(request)));
     }
-mm::FixedExtent FileNode::fixed_extent(uint64_t first_page, uint64_t count) {
-  const uint64_t block = first_page << (kPageShift - block_bits());
-  const uint64_t end = std::min<uint64_t>({(first_page + count) << (kPageShift - block_bits()), block_up(size_bytes()), UINT32_MAX});
-  if (block >= end || journals_data()) return {};
-  Mapping mapping;
-  {
-    MutexLock lock(map_mutex_);
-    const Result<Mapping> found = map_locked(static_cast<uint32_t>(block), static_cast<uint32_t>(end - block));
-    if (!found.ok()) return {};
-    mapping = found.value();
-  }
-  if (mapping.is_hole() || !mapping.initialised || !volume().may_be_file_blocks(mapping.physical, mapping.count)) return {};
-  return volume().device().fixed_extent(mapping.physical << block_bits(), uint64_t{mapping.count} << block_bits());
-}
-
     return {};
   }
   void submit(block::BlockDevice& device) {
