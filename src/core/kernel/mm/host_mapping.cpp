@@ -125,7 +125,7 @@ Result<void> AddressSpace::seal_locked(Area& area) {
     }
   } unpin{store};
   if (store) store->pin();
-  if (store && !is_mapped_as_data) store->pin_mapping();
+  if (store && area.backing != file_backing) store->pin_mapping();
   // Before anything is changed: this may have to be tried again.
   if (store && !is_fixed && limit > area.start)
     if (Result<void> filled = fill_locked(area, limit); !filled.ok()) {
