@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/abi/time.h"
+#include "core/kernel/task/log_reader.h"
 #include "core/kernel/time/clocks.h"
 #include "core/kernel/vfs/open_file.h"
 #include "core/kernel/vfs/poll.h"
@@ -60,18 +61,28 @@ class LogDeviceFile final : public vfs::OpenFile {
   uint32_t poll(vfs::PollTable* table) override;
 
  private:
+  Result<size_t> read_record_locked(UserOutBuffer& buffer) REQUIRES(mutex_);
+
   KernelLog& log_;
   Mutex mutex_{LockRank::Pipe};
   uint64_t next_ GUARDED_BY(mutex_);
-  RateLimit limit_;  // guarded by mutex_
+  RateLimit limit_ GUARDED_BY(mutex_);
 };
 
 Result<size_t> LogDeviceFile::read_at(uint64_t, UserOutBuffer& buffer) {
-  MutexLock lock(mutex_);
-  while (next_ >= log_.next_sequence()) {
+  for (;;) {
+    uint64_t wanted;
+    {
+      MutexLock lock(mutex_);
+      if (next_ < log_.next_sequence()) return read_record_locked(buffer);
+      wanted = next_;
+    }
     if (is_nonblocking()) return error(EAGAIN);
-    TRY(log_.arrivals().wait(mutex_, Sleep::Interruptible));
+    TRY(log_reader::wait_for(log_, wanted));
   }
+}
+
+Result<size_t> LogDeviceFile::read_record_locked(UserOutBuffer& buffer) {
   // What the reader was to see next was overwritten: he is told once.
   if (next_ < log_.first_sequence()) {
     next_ = log_.first_sequence();

@@ -6,27 +6,26 @@ namespace umk::log_reader {
 
 namespace {
 
-/// Sleeps until there is a record that nobody has read.
-Result<void> wait_for_record(KernelLog& log) {
-  for (;;) {
-    sync::ContextWaiter waiter;
-    sync::prepare_to_park();
-    log.arrivals().add(waiter);
-    const bool is_empty = log.read_position() >= log.next_sequence();
-    Result<void> woken;
-    if (is_empty) woken = sync::park(Sleep::Interruptible);
-    log.arrivals().remove(waiter);
-    if (!is_empty) return {};
-    TRY(std::move(woken));
-  }
-}
-
 Result<void> put_line(UserOutBuffer& buffer, std::span<const char> line) {
   const size_t put = TRY(buffer.put(std::as_bytes(line)));
   return put == line.size() ? Result<void>() : error(EFAULT);
 }
 
 }  // namespace
+
+Result<void> wait_for(KernelLog& log, uint64_t sequence) {
+  for (;;) {
+    sync::ContextWaiter waiter;
+    sync::prepare_to_park();
+    log.arrivals().add(waiter);
+    const bool is_there = sequence < log.next_sequence();
+    Result<void> woken;
+    if (!is_there) woken = sync::park(Sleep::Interruptible);
+    log.arrivals().remove(waiter);
+    if (is_there) return {};
+    TRY(std::move(woken));
+  }
+}
 
 size_t spell(const KernelLog::Record& record, std::span<char> into) {
   BufferSink sink(into);
@@ -37,7 +36,7 @@ size_t spell(const KernelLog::Record& record, std::span<char> into) {
 
 Result<size_t> read_next(KernelLog& log, UserOutBuffer& buffer, bool nonblocking) {
   if (nonblocking && log.read_position() >= log.next_sequence()) return error(EAGAIN);
-  TRY(wait_for_record(log));
+  TRY(wait_for(log, log.read_position()));
   KernelLog::Record record;
   char text[kLineBytes];
   size_t done = 0;

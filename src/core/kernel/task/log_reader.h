@@ -11,6 +11,9 @@ inline constexpr size_t kLineBytes = KernelLog::kMaximumLine + 48;
 /// A record as lines show it: "<6>[    0.012345] text\n"; returns how long that is.
 size_t spell(const KernelLog::Record& record, std::span<char> into);
 
+/// Sleeps until the record of that number is there. ERESTARTSYS.
+Result<void> wait_for(KernelLog& log, uint64_t sequence);
+
 /// What nobody has read yet, whole records as far as they fit; takes it off. Sleeps while there is nothing, or fails with EAGAIN when `nonblocking`.
 Result<size_t> read_next(KernelLog& log, UserOutBuffer& buffer, bool nonblocking);
 /// Bytes that read_next could give now.
