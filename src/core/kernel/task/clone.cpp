@@ -251,7 +251,10 @@ Result<int64_t> clone_task(Task& parent, const CloneRequest& request) {
     child.is_borrowing = true;
     child.exchange_address_space(parent.address_space_);
     child.is_started.store(true);
+    // Switched out until the child gives the host thread back.
+    parent.state.store('D', std::memory_order_release);
     kernel.engine.run_borrowed(child);
+    parent.state.store('R', std::memory_order_release);
     return tid;
   }
   if (const Result<void> started = start(parent, child, flags); !started.ok()) {

@@ -55,9 +55,11 @@ TEST_F(FreezerTest, LeavesSleepersAsleepAndHoldsThemWhenTheyWake) {
   std::atomic<KernelStackHead*> sleeper{nullptr};
   std::atomic<int> stage{0};
   machine.fork(machine.init(), [&](Task& task) {
-    sync::prepare_to_park();
     sleeper = &task.stack();
-    while (stage < 1) (void)sync::park(Sleep::Interruptible, Deadline::after_ns(kSecondNs));
+    while (stage < 1) {
+      sync::prepare_to_park();
+      if (stage < 1) (void)sync::park(Sleep::Interruptible);
+    }
     fake::FakeMachine::return_to_user(task);
     stage = 3;
   });
@@ -70,6 +72,16 @@ TEST_F(FreezerTest, LeavesSleepersAsleepAndHoldsThemWhenTheyWake) {
   freezer().release();
   wait_for_end(machine.init());
   EXPECT_EQ(stage, 3);
+}
+
+TEST_F(FreezerTest, DoesNotWaitForWhoHasLentItsHostThread) {
+  constexpr uint64_t kVm = 0x100, kVfork = 0x4000;
+  char state_of_parent = '?';
+  machine.init().state.store('R');
+  machine.fork(machine.init(), [&](Task&) { state_of_parent = machine.init().state; }, kVm | kVfork);
+  EXPECT_EQ(state_of_parent, 'D');
+  EXPECT_EQ(machine.init().state, 'R');
+  wait_for_end(machine.init());
 }
 
 TEST_F(FreezerTest, CountsWhoWaitsForWhatIsSureToCome) {
