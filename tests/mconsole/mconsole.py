@@ -173,6 +173,7 @@ def check_tools(folder):
         file.truncate(1 << 20)
     with Machine(folder) as machine:
         machine.wait_until_up()
+        machine.expect("root@")  # init has given the machine its name by then
         theirs = {}
         for tool in (DEBIANS_TOOL, TOOL):
             for place, command in enumerate(ALIKE):

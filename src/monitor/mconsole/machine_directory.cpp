@@ -10,6 +10,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <climits>
@@ -75,19 +77,24 @@ std::optional<bool> is_served(const std::string& path) {
   return error == ECONNREFUSED ? std::optional(false) : std::nullopt;
 }
 
-/// The living process that a directory belongs to; 0 when there is none.
-pid_t owner_of(const std::string& directory) {
+/// Whose a directory is: nobody's as far as can be seen, that of a machine that is gone, or that of a living process.
+struct Owner {
+  enum class State { Unknown, Gone, Alive } state = State::Unknown;
+  pid_t pid = 0;
+};
+
+Owner owner_of(const std::string& directory) {
   const int fd = open((directory + "/pid").c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return 0;
+  if (fd < 0) return {};
   char text[32] = {};
   const ssize_t size = read(fd, text, sizeof text - 1);
   close(fd);
   pid_t pid = 0;
-  if (size <= 0 || std::from_chars(text, text + size, pid).ec != std::errc() || pid <= 0) return 0;
-  if (kill(pid, 0) < 0 && errno == ESRCH) return 0;
+  if (size <= 0 || std::from_chars(text, text + size, pid).ec != std::errc() || pid <= 0) return {};
+  if (kill(pid, 0) < 0 && errno == ESRCH) return {Owner::State::Gone, pid};
   // A socket that nobody reads from is of a machine that was killed, whoever has its number now.
-  if (const auto served = is_served(directory + "/mconsole"); served && !*served) return 0;
-  return pid;
+  if (const auto served = is_served(directory + "/mconsole"); served && !*served) return {Owner::State::Gone, pid};
+  return {Owner::State::Alive, pid};
 }
 
 /// Unlinks what is in the directory, which has no directories in it, and the directory. errno tells of a failure.
@@ -104,6 +111,22 @@ bool remove_directory(const std::string& path) {
   closedir(directory);
   errno = error;
   return all_gone && rmdir(path.c_str()) == 0;
+}
+
+bool is_random_name(std::string_view name) {
+  return name.size() == kRandomCharacters && std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c); });
+}
+
+/// Nobody will ever ask for a random name again: what killed machines left under such names goes with the next that needs one.
+void remove_abandoned(const std::string& base) {
+  std::vector<std::string> names;
+  DIR* directory = opendir(base.c_str());
+  if (!directory) return;
+  while (const dirent* entry = readdir(directory))
+    if (is_random_name(entry->d_name)) names.emplace_back(entry->d_name);
+  closedir(directory);
+  for (const std::string& name : names)
+    if (owner_of(base + name).state == Owner::State::Gone) remove_directory(base + name);
 }
 
 }  // namespace
@@ -132,7 +155,8 @@ bool MachineDirectory::try_name(const std::string& base, const std::string& name
   };
   if (mkdir(path.c_str(), 0777) < 0) {
     if (errno != EEXIST) return refuse(fmt::format("Failed to mkdir '{}': {}", path, std::strerror(errno)));
-    if (const pid_t owner = owner_of(path)) return refuse(fmt::format("umid \"{}\" is already in use by pid {}", name, owner));
+    if (const Owner owner = owner_of(path); owner.state == Owner::State::Alive)
+      return refuse(fmt::format("umid \"{}\" is already in use by pid {}", name, owner.pid));
     if (!remove_directory(path) || mkdir(path.c_str(), 0777) < 0)
       return refuse(fmt::format("{} cannot be taken over: {}", path, std::strerror(errno)));
   }
@@ -142,6 +166,7 @@ bool MachineDirectory::try_name(const std::string& base, const std::string& name
 }
 
 void MachineDirectory::take_random_name(const std::string& base) {
+  remove_abandoned(base);
   std::string path = base + std::string(kRandomCharacters, 'X');
   // mkdtemp(3) makes names like those of mkstemp, but nobody else may look in; that is put as the user's mask says.
   if (!mkdtemp(path.data())) fail(fmt::format("Failed to mkdir '{}'", path), errno);

@@ -2,7 +2,8 @@
 //
 // A directory whose machine is gone is taken over. One whose machine lives is left alone, and the newcomer gets a random name, as in User Mode Linux. Machines
 // that start at the same moment take turns by a lock on the directory above. The directory is removed at the end; after a kill the guardian removes
-// it if there is one (channels/host_terminal.h), and else the next machine of that name takes it over.
+// it if there is one (channels/host_terminal.h), and else the next machine of that name takes it over, or the next without a name removes it if its name
+// was random.
 #pragma once
 
 #include <string>

@@ -95,6 +95,19 @@ TEST_F(MachineDirectoryTest, WhoseSocketNobodyReadsIsTakenOverThoughTheNumberIsI
   EXPECT_EQ(directory.name(), "box");
 }
 
+TEST_F(MachineDirectoryTest, WithARandomNameGoesWithTheNextOnceItsMachineIsGone) {
+  const pid_t child = fork();
+  if (child == 0) _exit(0);
+  waitpid(child, nullptr, 0);
+  leave_behind("aB3dE6", std::to_string(child) + "\n");
+  leave_behind("named1-box", std::to_string(child) + "\n");
+  leave_behind("Living", "1\n");
+  leave_behind("young1", "");  // of a machine that has just begun
+  const MachineDirectory directory(base, "", notes);
+  EXPECT_FALSE(fs::exists(base + "/aB3dE6"));
+  for (const char* kept : {"named1-box", "Living", "young1"}) EXPECT_TRUE(fs::exists(base + "/" + kept)) << kept;
+}
+
 TEST_F(MachineDirectoryTest, WithADirectoryInItIsNotTakenOver) {
   leave_behind("box", "");
   fs::create_directory(base + "/box/precious");

@@ -22,7 +22,7 @@ namespace {
 constexpr std::chrono::milliseconds kRetry{2};
 constexpr std::chrono::seconds kPatience{10};
 constexpr size_t kMostWaitingBytes = size_t{4} << 20;
-constexpr size_t kMostClients = 64;
+constexpr size_t kMostClients = 32;
 /// Requests that are read at one go: the console has its turn in between.
 constexpr int kAtOnce = 32;
 
@@ -172,7 +172,9 @@ void MconsoleSocket::send_packet(const MconsoleClient& client, std::span<const s
   const auto found = std::find_if(waiting_.begin(), waiting_.end(), [&](const Waiting& entry) { return entry.client == client; });
   if (found == waiting_.end()) {
     bool is_gone = false;
-    if (try_to_send(client, packet, is_gone) || is_gone || waiting_.size() >= kMostClients) return;
+    if (try_to_send(client, packet, is_gone) || is_gone) return;
+    // Who has waited longest will hardly read any more.
+    if (waiting_.size() >= kMostClients) waiting_.pop_front();
     waiting_.push_back({client, {Packet(packet.begin(), packet.end())}, packet.size(), std::chrono::steady_clock::now()});
     set_timer(true);
     return;
