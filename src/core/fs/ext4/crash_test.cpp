@@ -72,6 +72,23 @@ TEST_P(Ext4CrashTest, NothingThatWasSyncedIsLost) {
   }
 }
 
+// Nor is a filesystem ever in doubt whether its journal is to be replayed.
+TEST_P(Ext4CrashTest, MountsAndUnmountsCanBeCutAnywhere) {
+  if (!has_tools()) GTEST_SKIP() << "needs e2fsprogs";
+  RefPtr<MemoryDevice> disk = MemoryDevice::make(make_image(GetParam(), 16));
+  disk->record();
+  ASSERT_EQ(mount(disk), 0);
+  EXPECT_EQ(put("/m/file", "text"), 0);
+  ASSERT_EQ(unmount(), 0);
+  const size_t count = disk->events().size();
+  for (size_t cut = 0; cut <= count; cut += kEffortDivisor) {
+    save(disk->image_after_crash(cut, 0));
+    int status = 0;
+    const std::string told = run("e2fsck -p " + path_, &status);
+    EXPECT_EQ(status, 0) << "cut " << cut << " of " << count << ": " << told;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Features, Ext4CrashTest, testing::Values("-t ext4", "-t ext4 -b 1024 -O ^metadata_csum,^64bit", "-t ext3", "-t ext4 -O orphan_file -J size=1 -b 1024"));
 
 // Bits of metadata that turned over: errors, but no crash and no loop.

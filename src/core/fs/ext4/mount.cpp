@@ -242,12 +242,6 @@ Result<void> Volume::reload(bool) {
 
 Result<void> Volume::start_writing() {
   if (is_writing_) return {};
-  if (journal_.has_log()) {
-    uint32_t features = 0;
-    if (geometry_.has_incompat(incompat::k64Bit)) features |= journal_feature::k64Bit;
-    if (geometry_.has_checksums()) features |= journal_feature::kChecksumV3;
-    TRY(journal_.start_log(features));
-  }
   const Bytes raw = superblock_bytes();
   const uint16_t old_state = mount_state(raw);
   if (old_state & state::kErrors) log(LogLevel::Warning, "ext4: {}: mounted with errors, e2fsck is recommended", device_->name());
@@ -259,9 +253,15 @@ Result<void> Volume::start_writing() {
   if (geometry_.orphan_file_inode) set_feature(raw, FeatureSet::ReadOnlyCompatible, ro_compat::kOrphanPresent, true);
   note_mounted(raw, static_cast<uint64_t>(vfs::file_time_now().seconds), {});
   seal_superblock(raw);
-  // Before anything else is written: from now on a crash needs the journal.
+  // Before anything else is written: from now on a crash needs the journal. That something is in the journal is never said by its own superblock alone.
   TRY(device_->write(kSuperblockOffset, ConstBytes(raw)));
   TRY(device_->flush());
+  if (journal_.has_log()) {
+    uint32_t features = 0;
+    if (geometry_.has_incompat(incompat::k64Bit)) features |= journal_feature::k64Bit;
+    if (geometry_.has_checksums()) features |= journal_feature::kChecksumV3;
+    TRY(journal_.start_log(features));
+  }
   is_writing_ = true;
   page_cache_.add_group(*this);
   journal_.count_places_from(device_->shown_version.load() + 1);
