@@ -11,17 +11,19 @@ MIB = 1 << 20
 
 
 def make_table(path, size, partitions):
-    """A file with a GPT of so many partitions of 64 KiB."""
+    """A file with a GPT of so many partitions of 256 KiB. Returns where the last one begins."""
     with open(path, "wb") as file:
         file.truncate(size)
-    table = "label: gpt\n" + "size=128\n" * partitions
+    table = "label: gpt\n" + "size=512\n" * partitions
     subprocess.run(["sfdisk", "-q", path], input=table, text=True, check=True)
+    listed = subprocess.run(["sfdisk", "-q", "-l", "-o", "start", path], capture_output=True, text=True, check=True)
+    return int(listed.stdout.split()[-1])
 
 
 def check_partitions(folder):
     """losetup -P: more partitions than a disk has numbers, used, kept while in use, and gone with the file."""
     image = os.path.join(folder, "image")
-    make_table(image, 16 * MIB, 20)
+    last = make_table(image, 32 * MIB, 20)
     script = f"""
         test "$(losetup -P -f --show {image})" = /dev/loop0
         ls -d /dev/loop0p* | wc -l
@@ -51,7 +53,7 @@ def check_partitions(folder):
         losetup -o 1M /dev/loop1 {image}
         losetup -d /dev/loop1
     """
-    wanted = "\n".join(["20", "block special file 103 660", "1", "1", "256", "4480", "20", "20", "259 blkext", "Device or resource busy", "1", "0", "0", "Invalid argument",
+    wanted = "\n".join(["20", "block special file 103 660", "1", "1", "256", str(last), "20", "20", "259 blkext", "Device or resource busy", "1", "0", "0", "Invalid argument",
                         "20", "0", ""])
     return disks.problems_of(disks.guest(folder, script, limit=120), wanted)
 
@@ -101,7 +103,7 @@ def check_changes(folder):
 def check_disk(folder):
     """A disk of the command line: 15 partitions have numbers of the disk, further ones numbers of their own."""
     image = os.path.join(folder, "image")
-    make_table(image, 16 * MIB, 18)
+    last = make_table(image, 32 * MIB, 18)
     script = """
         ls -d /dev/ubda?* | wc -l
         cat /sys/block/ubda/ubda15/dev /sys/block/ubda/ubda16/dev /sys/block/ubda/ubda18/dev
@@ -112,7 +114,7 @@ def check_disk(folder):
     """
     problems = disks.problems_of(disks.guest(folder, script, f"ubd0={image}"), "18\n98:15\n259:0\n259:2\n18\nthere")
     with open(image, "rb") as file:
-        file.seek((2048 + 17 * 128) * 512)
+        file.seek(last * 512)
         if file.read(5) != b"there":
             problems.append("the last partition is not where its table says")
     return problems
@@ -128,17 +130,13 @@ def check_sectors(folder):
         blockdev --getss --getpbsz --getsize64 /dev/loop0
         cat /sys/block/loop0/queue/logical_block_size
         if dd if=/dev/zero of=/dev/loop0 bs=512 count=1 oflag=direct 2> /dev/null; then echo small; fi
-        dd if=/dev/zero of=/dev/loop0 bs=4096 count=1 oflag=direct 2> /dev/null
-        mkfs.ext4 -q /dev/loop0
-        mkdir {folder}/mnt
-        mount /dev/loop0 {folder}/mnt
-        echo hi > {folder}/mnt/file
-        umount {folder}/mnt
+        head -c 1M /dev/urandom > {folder}/data
+        dd if={folder}/data of=/dev/loop0 bs=4096 oflag=direct 2> /dev/null
+        printf part | dd of=/dev/loop0 bs=1 seek=5000 conv=notrunc 2> /dev/null
+        printf part | dd of={folder}/data bs=1 seek=5000 conv=notrunc 2> /dev/null
         losetup --sector-size 512 /dev/loop0
         blockdev --getss /dev/loop0
-        mount /dev/loop0 {folder}/mnt
-        cat {folder}/mnt/file
-        umount {folder}/mnt
+        head -c 1M /dev/loop0 | cmp - {folder}/data && echo same
         losetup --sector-size 700 /dev/loop0 2>&1 | sed 's/.*: //'
         losetup -d /dev/loop0
         losetup -b 100 /dev/loop0 {image} 2>&1 | sed 's/.*: //'
@@ -146,7 +144,7 @@ def check_sectors(folder):
         losetup -d /dev/loop0
         blockdev --getss /dev/loop0
     """
-    wanted = "\n".join(["4096", "4096", str(16 * MIB), "4096", "512", "hi", "Invalid argument", "Invalid argument", "512", ""])
+    wanted = "\n".join(["4096", "4096", str(16 * MIB), "4096", "512", "same", "Invalid argument", "Invalid argument", "512", ""])
     return disks.problems_of(disks.guest(folder, script, limit=120), wanted)
 
 
@@ -168,7 +166,7 @@ def check_direct(folder):
         mkdir {folder}/mnt {folder}/inner
         mount /dev/ubda {folder}/mnt
         head -c 8M /dev/zero > {folder}/mnt/file
-        mkfs.ext2 -q {folder}/mnt/file
+        mkfs.ext2 -q -b 4096 {folder}/mnt/file
         sync
         echo 3 > /proc/sys/vm/drop_caches
         losetup --direct-io=on /dev/loop0 {folder}/mnt/file
