@@ -35,6 +35,7 @@ class Buffer final : public RefCounted,
   Buffer(uint64_t block, std::unique_ptr<std::byte[]> memory, uint32_t size) : block_(block), memory_(std::move(memory)), size_(size) {}
 
   uint64_t block() const { return block_; }
+  bool is_loaded() const { return is_loaded_.load(std::memory_order_acquire); }
   Bytes bytes() { return {memory_.get(), size_}; }
 
   BufferKind kind = BufferKind::Plain;

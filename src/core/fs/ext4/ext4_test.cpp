@@ -266,7 +266,13 @@ class Ext4ModelTest : public Ext4Test, public testing::WithParamInterface<const 
 
 TEST_P(Ext4ModelTest, AgreesWithAModelAndIsClean) {
   SKIP_WITHOUT_TOOLS();
-  ASSERT_EQ(mount(make_image(GetParam(), 64)), 0);
+  // What follows a space and "data=" are mount options.
+  std::string arguments = GetParam(), options;
+  if (const size_t at = arguments.find(" data="); at != std::string::npos) {
+    options = arguments.substr(at + 1);
+    arguments.resize(at);
+  }
+  ASSERT_EQ(mount(make_image(arguments, 64), options), 0);
   for (int round = 0; round < 3; ++round) {
     for (int i = 0; i < 1200 / kEffortDivisor; ++i) {
       ASSERT_NO_FATAL_FAILURE(step()) << "round " << round << " step " << i;
@@ -277,7 +283,7 @@ TEST_P(Ext4ModelTest, AgreesWithAModelAndIsClean) {
     ASSERT_NO_FATAL_FAILURE(check_all());
     ASSERT_EQ(unmount(), 0);
     ASSERT_EQ(fsck(device_->contents()), "") << "round " << round;
-    ASSERT_EQ(mount(device_), 0);
+    ASSERT_EQ(mount(device_, options), 0);
     ASSERT_NO_FATAL_FAILURE(check_all());
   }
 }
@@ -285,7 +291,8 @@ TEST_P(Ext4ModelTest, AgreesWithAModelAndIsClean) {
 INSTANTIATE_TEST_SUITE_P(Features, Ext4ModelTest,
                          testing::Values("-t ext4", "-t ext4 -b 1024", "-t ext3", "-t ext2", "-t ext2 -b 1024", "-t ext4 -O ^metadata_csum,uninit_bg", "-t ext4 -O ^has_journal",
                                          "-t ext4 -O ^64bit,^flex_bg", "-t ext4 -I 128 -O ^metadata_csum", "-t ext4 -O ^dir_index", "-t ext4 -b 1024 -O meta_bg,^resize_inode",
-                                         "-t ext4 -O orphan_file,large_dir -b 1024", "-t ext4 -O ^orphan_file,metadata_csum_seed -b 2048"));
+                                         "-t ext4 -O orphan_file,large_dir -b 1024", "-t ext4 -O ^orphan_file,metadata_csum_seed -b 2048", "-t ext4 -b 4096 data=journal",
+                                         "-t ext3 -b 1024 data=journal", "-t ext4 -b 1024 data=writeback"));
 
 }  // namespace
 }  // namespace umk::ext4

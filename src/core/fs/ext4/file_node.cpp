@@ -93,6 +93,7 @@ Result<size_t> FileNode::read_at(uint64_t offset, UserOutBuffer& buffer) {
 }
 
 Result<size_t> FileNode::read_direct(uint64_t offset, UserOutBuffer& buffer) {
+  if (journals_data()) return read_at(offset, buffer);
   const size_t count = TRY(cached_.read_direct(offset, buffer));
   if (!(flags() & inode_flags::kNoAccessTime)) touch_access_time();
   return count;
@@ -102,8 +103,11 @@ Result<size_t> FileNode::write(uint64_t& offset, UserInBuffer& buffer, bool appe
   if (volume().is_read_only()) return error(EROFS);
   if (buffer.remaining() == 0) return size_t{0};
   size_t count;
+  bool is_journaled;
   {
     MutexLock lock(data_mutex_);
+    is_journaled = journals_data();
+    if (is_journaled) way = Way::Cached;
     const uint64_t size = size_bytes();
     if (append) offset = size;
     if (offset >= maximum_size()) return error(EFBIG);
@@ -113,8 +117,8 @@ Result<size_t> FileNode::write(uint64_t& offset, UserInBuffer& buffer, bool appe
     count = TRY(way == Way::Direct ? cached_.write_direct(offset, buffer) : cached_.write(offset, buffer));
     if (offset + count > size) size_bytes_.store(offset + count, std::memory_order_release);
   }
-  // What did not go past the cache goes to the disk now.
-  if (way == Way::Direct) cached_.sync(offset, offset + count);
+  // What did not go past the cache goes to the disk now; what is journaled into the running transaction.
+  if (way == Way::Direct || is_journaled) cached_.sync(offset, offset + count);
   touch_modify_and_change_time();
   contents_changed();
   volume().page_cache().throttle();
@@ -162,6 +166,7 @@ Result<void> FileNode::grow_size_on_disk_locked(Journal::Handle& handle, uint64_
 
 /// Writes blocks from `block` on, as many as lie together; `done` is where to go on.
 Result<void> FileNode::write_run(uint64_t block, uint64_t end, uint64_t first_block, std::span<const mm::PageMemory> pieces, uint64_t& done) {
+  if (journals_data()) return write_journaled(block, end, first_block, pieces, done);
   {
     // Over what is there already: no metadata changes.
     MutexLock lock(map_mutex_);
@@ -174,13 +179,21 @@ Result<void> FileNode::write_run(uint64_t block, uint64_t end, uint64_t first_bl
       return {};
     }
   }
+  Volume::Run unordered{};
+  TRY(write_new(block, end, first_block, pieces, done, unordered));
+  return unordered.count == 0 ? Result<void>{} : write_device(unordered.block, block, unordered.count, first_block, pieces);
+}
+
+/// Where blocks are missing or hold nothing yet. `unordered`: blocks that are to be written after the change of the metadata.
+Result<void> FileNode::write_new(uint64_t block, uint64_t end, uint64_t first_block, std::span<const mm::PageMemory> pieces, uint64_t& done, Volume::Run& unordered) {
   Journal::Handle handle = TRY(volume().begin(2 * kMapCredits));
   MutexLock lock(map_mutex_);
   Mapping mapping = TRY(map_locked(static_cast<uint32_t>(block), static_cast<uint32_t>(end - block)));
   if (mapping.is_hole()) {
     const uint32_t wanted = std::min<uint32_t>(mapping.count, kUninitialisedExtentMaximum);
     const Volume::Run run = TRY(volume().allocate_blocks(handle, goal_locked(static_cast<uint32_t>(block)), wanted));
-    Result<void> outcome = write_device(run.block, block, run.count, first_block, pieces);
+    const bool is_ordered = volume().options().data_mode != DataMode::WriteBack;
+    Result<void> outcome = is_ordered ? write_device(run.block, block, run.count, first_block, pieces) : Result<void>{};
     if (outcome.ok()) {
       outcome = insert_locked(handle, {static_cast<uint32_t>(block), run.count, run.block, true});
       if (!outcome.ok()) add_sectors_locked(-static_cast<int64_t>(run.count));
@@ -191,6 +204,12 @@ Result<void> FileNode::write_run(uint64_t block, uint64_t end, uint64_t first_bl
     }
     mapping = {run.block, run.count, true};
     volume().drop_promise(promises_.remove(block, block + run.count));
+    if (!is_ordered) {
+      // A commit does not wait for the data. The blocks stay the file's while its pages are being written.
+      done = block + run.count;
+      TRY(grow_size_on_disk_locked(handle, std::min(size_bytes(), done << block_bits())));
+      unordered = run;
+    }
   } else {
     if (!volume().may_be_file_blocks(mapping.physical, mapping.count)) return volume().damaged("blocks of a file", inode_number(), mapping.physical);
     TRY(write_device(mapping.physical, block, mapping.count, first_block, pieces));

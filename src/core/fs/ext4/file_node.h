@@ -75,6 +75,7 @@ class FileNode final : public Node, public mm::FileBacking {
   uint64_t block_up(uint64_t bytes) const { return (bytes + volume().geometry().block_size - 1) >> block_bits(); }
   uint64_t maximum_size() const { return volume().geometry().maximum_file_size(uses_extents()); }
   Result<void> write_run(uint64_t block, uint64_t end, uint64_t first_block, std::span<const mm::PageMemory> pieces, uint64_t& done);
+  Result<void> write_new(uint64_t block, uint64_t end, uint64_t first_block, std::span<const mm::PageMemory> pieces, uint64_t& done, Volume::Run& unordered);
   Result<void> write_device(uint64_t physical, uint64_t block, uint64_t count, uint64_t first_block, std::span<const mm::PageMemory> pieces);
   // file_reading.cpp
   class DiskParts;
@@ -83,6 +84,10 @@ class FileNode final : public Node, public mm::FileBacking {
   Result<void> grow_size_on_disk_locked(Journal::Handle& handle, uint64_t size) REQUIRES(map_mutex_);
   Result<void> resize(uint64_t size) REQUIRES(data_mutex_);
   Result<void> allocate_range(uint64_t first, uint64_t end) REQUIRES(data_mutex_);
+  // journaled_data.cpp
+  Result<void> set_journaled(bool on) override;
+  Result<void> write_journaled(uint64_t block, uint64_t end, uint64_t first_block, std::span<const mm::PageMemory> pieces, uint64_t& done);
+  Result<void> put_journaled(Journal::Handle& handle, uint64_t physical, uint64_t skip_blocks, uint32_t count, std::span<const mm::PageMemory> pieces);
   // file_shift.cpp
   enum class Shift { Collapse, Insert };
   Result<void> shift(Shift way, uint64_t offset, uint64_t length);

@@ -33,6 +33,7 @@ class FileNode::DiskParts {
 Result<void> FileNode::locate_pages(uint64_t first_page, std::span<const mm::PageMemory> pieces, DiskParts& parts) {
   const uint32_t size = volume().geometry().block_size;
   uint64_t block = first_page << (kPageShift - block_bits());
+  const bool is_journaled = journals_data();
   MutexLock lock(map_mutex_);
   for (const mm::PageMemory& piece : pieces) {
     for (size_t at = 0; at < piece.size();) {
@@ -44,7 +45,17 @@ Result<void> FileNode::locate_pages(uint64_t first_page, std::span<const mm::Pag
         fill_zero(memory);
       } else {
         if (!volume().may_be_file_blocks(mapping.physical, mapping.count)) return volume().damaged("blocks of a file", inode_number(), mapping.physical);
-        TRY(parts.add(mapping.physical << block_bits(), memory));
+        for (uint32_t i = 0; is_journaled && i < mapping.count; ++i) {
+          // What the journal has not brought to its place yet is in memory.
+          const Bytes one = memory.subspan(size_t{i} * size, size);
+          const RefPtr<Buffer> buffer = volume().cache().find(mapping.physical + i);
+          if (buffer && buffer->is_loaded()) {
+            copy_bytes(one, buffer->bytes());
+          } else {
+            TRY(parts.add((mapping.physical + i) << block_bits(), one));
+          }
+        }
+        if (!is_journaled) TRY(parts.add(mapping.physical << block_bits(), memory));
       }
       at += memory.size();
       block += mapping.count;
@@ -63,7 +74,7 @@ Result<void> FileNode::read_pages(uint64_t first_page, std::span<const mm::PageM
 mm::FixedExtent FileNode::fixed_extent(uint64_t first_page, uint64_t count) {
   const uint64_t block = first_page << (kPageShift - block_bits());
   const uint64_t end = std::min<uint64_t>({(first_page + count) << (kPageShift - block_bits()), block_up(size_bytes()), UINT32_MAX});
-  if (block >= end) return {};
+  if (block >= end || journals_data()) return {};
   Mapping mapping;
   {
     MutexLock lock(map_mutex_);

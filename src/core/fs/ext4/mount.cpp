@@ -64,6 +64,7 @@ Result<RefPtr<Volume>> Volume::mount(std::string_view type_name, RefPtr<block::B
   TRY(options.parse(option_text));
   // Without a replay it has to be right as it is.
   if (options.no_load) TRY(read_geometry(*device, superblock, false));
+  if (options.data_mode && !geometry.has_compat(compat::kHasJournal)) return error(EINVAL);
   if (!read_only && device->is_read_only()) return error(EACCES);
   if (!read_only && !may_be_written(*device, geometry)) return error(EROFS);
   if (!read_only && options.no_load && geometry.has_compat(compat::kHasJournal)) return error(EINVAL);
@@ -311,6 +312,8 @@ void Volume::unmounted() {
 Result<void> Volume::remount(std::string_view option_text, bool read_only) {
   MountOptions wanted = options_;
   TRY(wanted.parse(option_text));
+  // As Linux: what is cached was written in one way.
+  if (wanted.data_mode.value_or(DataMode::Ordered) != options_.data_mode.value_or(DataMode::Ordered)) return error(EINVAL);
   if (!read_only && is_read_only()) {
     if (device_->is_read_only()) return error(EACCES);
     if (!may_be_written(*device_, geometry_)) return error(EROFS);

@@ -7,10 +7,10 @@ namespace umk::ext4 {
 
 namespace {
 
-constexpr uint32_t kDefaultBsdGroups = 0x2, kDefaultNoBarrier = 0x100, kDefaultDiscard = 0x400, kDefaultNoDelayedAllocation = 0x800;
+constexpr uint32_t kDefaultBsdGroups = 0x2, kDefaultNoBarrier = 0x100, kDefaultDiscard = 0x400, kDefaultDataMask = 0x60, kDefaultNoDelayedAllocation = 0x800;
 
 // Accepted without effect: what is always so here, or what only tunes.
-constexpr std::string_view kWithoutEffect[] = {"defaults", "data=ordered", "data=writeback", "journal_checksum", "auto_da_alloc", "noauto_da_alloc", "nouid32", "oldalloc", "orlov",
+constexpr std::string_view kWithoutEffect[] = {"defaults", "journal_checksum", "auto_da_alloc", "noauto_da_alloc", "nouid32", "oldalloc", "orlov",
                                                "block_validity", "noblock_validity", "noquota", "nobh", "bh", "nodioread_nolock", "dioread_nolock", "dioread_lock", "norecovery_ok",
                                                "lazytime", "nolazytime", "mblk_io_submit", "nomblk_io_submit", "prefetch_block_bitmaps", "no_prefetch_block_bitmaps", "noinit_itable"};
 constexpr std::string_view kWithoutEffectWithValue[] = {"stripe", "inode_readahead_blks", "max_batch_time", "min_batch_time", "journal_ioprio", "init_itable", "max_dir_size_kb",
@@ -32,6 +32,9 @@ MountOptions MountOptions::defaults(const Geometry& geometry) {
   options.barriers = !(geometry.default_mount_options & kDefaultNoBarrier);
   options.discard = geometry.default_mount_options & kDefaultDiscard;
   options.delayed_allocation = !(geometry.default_mount_options & kDefaultNoDelayedAllocation);
+  constexpr DataMode kModes[] = {DataMode::Ordered, DataMode::Journal, DataMode::Ordered, DataMode::WriteBack};
+  const uint32_t mode = (geometry.default_mount_options & kDefaultDataMask) >> 5;
+  if (mode != 0 && geometry.has_compat(compat::kHasJournal)) options.data_mode = kModes[mode];
   options.reserved_uid = geometry.reserved_uid;
   options.reserved_gid = geometry.reserved_gid;
   return options;
@@ -78,6 +81,11 @@ Result<void> MountOptions::parse(std::string_view text) {
       else if (value == "remount-ro") errors = ErrorPolicy::RemountReadOnly;
       else if (value == "panic") errors = ErrorPolicy::Panic;
       else return error(EINVAL);
+    } else if (name == "data") {
+      if (value == "journal") data_mode = DataMode::Journal;
+      else if (value == "ordered") data_mode = DataMode::Ordered;
+      else if (value == "writeback") data_mode = DataMode::WriteBack;
+      else return error(EINVAL);
     } else if (name == "commit") {
       const auto seconds = parse_unsigned(value);
       if (!seconds || *seconds > 1'000'000) return error(EINVAL);
@@ -97,6 +105,8 @@ Result<void> MountOptions::parse(std::string_view text) {
 void MountOptions::show(TextSink& sink, const Geometry& geometry) const {
   const MountOptions usual = defaults(geometry);
   if (errors != ErrorPolicy::Continue) sink.put(errors == ErrorPolicy::Panic ? ",errors=panic" : ",errors=remount-ro");
+  if (data_mode != usual.data_mode && data_mode)
+    sink.put(*data_mode == DataMode::Journal ? ",data=journal" : *data_mode == DataMode::Ordered ? ",data=ordered" : ",data=writeback");
   if (no_load) sink.put(",norecovery");
   if (barriers != usual.barriers) sink.put(barriers ? ",barrier" : ",nobarrier");
   if (discard != usual.discard) sink.put(discard ? ",discard" : ",nodiscard");

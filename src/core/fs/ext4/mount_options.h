@@ -1,11 +1,17 @@
 // Mount options: ext4(5).
 #pragma once
 
+#include <optional>
+
 #include "core/lib/ext4_format/superblock.h"
 
 namespace umk::ext4 {
 
+/// What happens to file data: it goes through the journal, it is on the disk before the metadata that leads to it, or neither.
+enum class DataMode : uint8_t { Journal, Ordered, WriteBack };
+
 struct MountOptions {
+  std::optional<DataMode> data_mode;  // none was asked for: ordered
   ErrorPolicy errors = ErrorPolicy::Continue;
   bool no_load = false;          // leave the journal alone; read-only mounts
   bool barriers = true;

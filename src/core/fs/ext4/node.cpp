@@ -245,6 +245,12 @@ Result<void> Node::sync(bool data_only) {
 Result<void> Node::set_visible_flags(const Credentials& who, uint32_t wanted) {
   if (volume().is_read_only()) return error(EROFS);
   if (who.fsuid != uid() && !who.has(Capability::Fowner)) return error(EPERM);
+  if ((flags() ^ wanted) & inode_flags::kJournalData) {
+    if (!who.has(Capability::SysResource)) return error(EPERM);
+    // The rest is refused first, so that the file is not changed in part.
+    if ((flags() ^ wanted) & inode_flags::kVisible & ~inode_flags::kModifiable) return error(EOPNOTSUPP);
+    TRY(set_journaled(wanted & inode_flags::kJournalData));
+  }
   MutexLock lock(mutex_);
   const uint32_t old = flags();
   const uint32_t changed = (old ^ wanted) & inode_flags::kVisible;
@@ -261,6 +267,15 @@ Result<void> Node::set_visible_flags(const Credentials& who, uint32_t wanted) {
     flags_.store(fresh, std::memory_order_relaxed);
   }
   return store(handle);
+}
+
+Result<void> Node::set_journaled(bool on) {
+  Journal::Handle handle = TRY(volume().begin(2));
+  MutexLock lock(map_mutex_);
+  const uint32_t fresh = on ? flags() | inode_flags::kJournalData : flags() & ~inode_flags::kJournalData;
+  record().set_flags(fresh);
+  flags_.store(fresh, std::memory_order_relaxed);
+  return store_record_locked(handle);
 }
 
 void Node::last_reference_dropped() {

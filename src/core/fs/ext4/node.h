@@ -110,7 +110,13 @@ class Node : public vfs::Inode {
   /// Whether the record holds a block map at all.
   virtual bool has_block_map() { return is_regular() || is_directory(); }
   /// Whether blocks of the file are metadata, which is revoked when they are freed.
-  bool has_metadata_blocks() const { return !is_regular(); }
+  bool has_metadata_blocks() const { return !is_regular() || journals_data(); }
+  /// The file's data goes through the journal: data=journal, chattr +j. Its blocks are buffers of the cache then until they are in their places.
+  bool journals_data() const {
+    return is_regular() && volume().journal().has_log() && (volume().options().data_mode == DataMode::Journal || (flags() & inode_flags::kJournalData));
+  }
+  /// Changes the flag for that, when nothing of the file is on its way.
+  virtual Result<void> set_journaled(bool on);
 
   // Attributes with the mutex held (attributes.cpp).
   Result<void> store_attribute(Journal::Handle& handle, uint8_t index, std::string_view name, std::optional<std::string_view> value, int flags);

@@ -17,10 +17,10 @@ inline constexpr uint32_t kSync = 0x8, kImmutable = 0x10, kAppend = 0x20, kNoDum
                           kInlineData = 0x10000000, kProjectInherit = 0x20000000, kCasefold = 0x40000000;
 /// What FS_IOC_GETFLAGS shows and FS_IOC_SETFLAGS may change here.
 inline constexpr uint32_t kVisible = 0x604bdfff;
-inline constexpr uint32_t kModifiable = kSync | kImmutable | kAppend | kNoDump | kNoAccessTime | kDirSync | kTopDirectory;
+inline constexpr uint32_t kModifiable = kSync | kImmutable | kAppend | kNoDump | kNoAccessTime | kJournalData | kDirSync | kTopDirectory;
 /// What a new file takes over from its directory.
-inline constexpr uint32_t kInheritedByDirectories = kSync | kNoDump | kNoAccessTime | kDirSync;
-inline constexpr uint32_t kInheritedByFiles = kSync | kNoDump | kNoAccessTime;
+inline constexpr uint32_t kInheritedByDirectories = kSync | kNoDump | kNoAccessTime | kJournalData | kDirSync;
+inline constexpr uint32_t kInheritedByFiles = kSync | kNoDump | kNoAccessTime | kJournalData;
 }  // namespace inode_flags
 
 struct Time {
