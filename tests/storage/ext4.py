@@ -76,7 +76,7 @@ def fill(name, uid, gid):
         except OSError as problem:
             print(problem.strerror, end=" ")
         try:
-            os.posix_fallocate(f, 1 << 23, 1 << 16)
+            os.posix_fallocate(f, 1 << 27, 1 << 20)
         except OSError as problem:
             print(problem.strerror, end=" ")
         print(done > 0, flush=True)
@@ -101,7 +101,62 @@ os.sync()
     return disks.problems_of(guest(folder, image, f"{remount}; python3 -c \"$1\"", script), wanted) + fsck(image)
 
 
-CHECKS = (check_shift, check_reserve)
+def check_growth(folder):
+    """resize2fs of e2fsprogs on a mounted filesystem, when the image's file has grown; files and free space are as they should be."""
+    problems = []
+    for arguments in (("-b", "4096"), ("-b", "4096", "-O", "^resize_inode"), ("-b", "1024", "-O", "^metadata_csum,^64bit")):
+        image = make_disk(folder, 96 * MIB, *arguments)
+        shell = """
+            echo kept > kept
+            before=$(stat -f -c %b .)
+            truncate -s 700M "$1"
+            resize2fs /dev/ubda 2>&1 | grep -o 'is now [0-9]* '
+            resize2fs /dev/ubda 2>&1 | grep -o 'Nothing to do'
+            [ $(stat -f -c %b .) -gt $((before * 6)) ] && echo grown
+            head -c 300000000 /dev/zero > big
+            sync
+            cat kept
+            dumpe2fs -h /dev/ubda 2>/dev/null | grep 'Block count'
+        """
+        mapped = os.path.join(folder, "mount")
+        os.makedirs(mapped, exist_ok=True)
+        outcome = guest(folder, image, shell.replace('"$1"', image))
+        text = outcome.output.decode(errors="replace")
+        blocks = 700 * MIB // (1024 if "1024" in arguments else 4096)
+        wanted = rf"is now {blocks} \nNothing to do\ngrown\nkept\nBlock count: *{blocks}\n"
+        problems += disks.problems_of(outcome) + ([] if re.fullmatch(wanted, text) else ["output: " + text]) + fsck(image)
+    return problems
+
+
+def check_beside(folder):
+    """Programs that look at the device of a mounted filesystem see it as it is, and may change what tune2fs changes."""
+    shell = """
+        count() { dumpe2fs -h /dev/ubda 2>/dev/null | sed -n "s/^$1: *//p"; }
+        a=$(count 'Free inodes')
+        mkdir d1 d2 d3
+        echo $((a - $(count 'Free inodes')))
+        exec 5< /dev/ubda
+        a=$(count 'Free inodes')
+        rmdir d1 d2
+        echo $(($(count 'Free inodes') - a))
+        tune2fs -m 10 -c 77 -L first /dev/ubda > /dev/null
+        mkdir d4
+        sync
+        count 'Maximum mount count'
+        e2label /dev/ubda
+        [ $(stat -f -c '%f' .) -gt $(($(stat -f -c '%a' .) + $(stat -f -c '%b' .) / 11)) ] && echo reserved
+        e2label /dev/ubda second
+        e2label /dev/ubda
+        debugfs -R 'ls -p /' /dev/ubda 2>/dev/null | grep -c '/d4/'
+    """
+    image = make_disk(folder, 64 * MIB)
+    wanted = "3\n2\n77\nfirst\nreserved\nsecond\n1\n"
+    problems = disks.problems_of(guest(folder, image, shell), wanted) + fsck(image)
+    told = subprocess.run(["dumpe2fs", "-h", image], capture_output=True, text=True, check=False).stdout
+    return problems + [word for word in ("second", "77") if not re.search(rf": *{word}$", told, re.M)]
+
+
+CHECKS = (check_shift, check_reserve, check_growth, check_beside)
 
 
 def run_all(report, wanted):

@@ -69,16 +69,20 @@ Result<size_t> BlockFile::write_beside(block::MountedUser& user, uint64_t offset
   const uint32_t sector = device_.logical_block_bytes();
   size_t written = 0;
   while (buffer.remaining() != 0) {
-    const Result<size_t> got = buffer.get(std::span(piece.get(), std::min(buffer.remaining(), kPieceBytes)));
-    const size_t here = got.ok() ? round_down(got.value(), sector) : 0;
-    if (here == 0) {
-      if (written != 0) break;
-      return got.ok() ? error(EFAULT) : got.failure();
-    }
+    // Whole sectors; tune2fs(8) writes the two bytes that it changes.
+    const uint64_t first = round_down(offset, sector);
+    const size_t before = static_cast<size_t>(offset - first), here = std::min(buffer.remaining(), kPieceBytes - sector - before);
+    const size_t whole = round_up(before + here, sector);
     mm::CachedFile& cached = pages_->cached_file();
-    cached.sync(offset, offset + here);
-    const Result<void> outcome = device_.write(offset, std::span<const std::byte>(piece.get(), here));
-    (void)cached.invalidate(offset >> kPageShift, (page_up(offset + here) >> kPageShift) - (offset >> kPageShift));
+    cached.sync(first, first + whole);
+    Result<void> outcome;
+    if (whole != here) outcome = device_.read(first, std::span<std::byte>(piece.get(), whole));
+    if (outcome.ok()) {
+      const Result<size_t> got = buffer.get(std::span(piece.get() + before, here));
+      if (!got.ok() || got.value() < here) outcome = got.ok() ? error(EFAULT) : got.failure();
+    }
+    if (outcome.ok()) outcome = device_.write(first, std::span<const std::byte>(piece.get(), whole));
+    (void)cached.invalidate(first >> kPageShift, (page_up(first + whole) >> kPageShift) - (first >> kPageShift));
     if (!outcome.ok()) {
       if (written != 0) break;
       return outcome.failure();
@@ -86,7 +90,6 @@ Result<size_t> BlockFile::write_beside(block::MountedUser& user, uint64_t offset
     user.device_changed(offset, here);
     offset += here;
     written += here;
-    if (here < got.value()) break;
   }
   return written;
 }
@@ -99,9 +102,10 @@ Result<size_t> BlockFile::write_at(uint64_t& offset, UserInBuffer& buffer, bool)
   if (offset >= size) return error(ENOSPC);
   buffer.limit(static_cast<size_t>(std::min<uint64_t>(buffer.remaining(), size - offset)));
   mm::CachedFile& cached = pages_->cached_file();
-  if (is_aligned(offset | buffer.remaining(), device_.logical_block_bytes())) {
-    Result<size_t> outcome = size_t{0};
-    if (device_.with_mounted_user([&](block::MountedUser& user) { outcome = write_beside(user, offset, buffer); })) return outcome;
+  Result<size_t> outcome = size_t{0};
+  if (device_.with_mounted_user([&](block::MountedUser& user) { outcome = write_beside(user, offset, buffer); })) {
+    if (outcome.ok() && (flags() & vfs::open_flags::kDataSync)) TRY(device_.flush());
+    return outcome;
   }
   size_t written;
   {

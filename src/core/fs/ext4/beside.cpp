@@ -17,7 +17,8 @@ void Volume::device_changed(uint64_t offset, uint64_t bytes) {
   std::array<std::byte, kSuperblockSize> written;
   if (!device_->read(kSuperblockOffset, std::span<std::byte>(written)).ok()) return;
   std::string_view reason;
-  if (!Geometry::parse(written, reason).ok()) return;
+  // Written in pieces of two bytes, with the checksum at the end.
+  if (!Geometry::parse(written, reason, Geometry::Checksum::Ignored).ok()) return;
   Result<Journal::Handle> handle = begin(1);
   if (!handle.ok()) return;
   MutexLock lock(allocation_mutex_);

@@ -16,7 +16,7 @@ constexpr uint32_t kGetFlags = 0x80086601, kSetFlags = 0x40086602, kGetVersion =
 constexpr uint32_t kExtendGroup = 0x40086607, kAddGroup = 0x40286608, kResize = 0x40086610;
 
 constexpr uint32_t kGetLabel = 0x81009431, kSetLabel = 0x41009432;
-constexpr size_t kLabelField = 256;
+constexpr size_t kLabelField = kLabelSize + 1;  // what Linux copies of the 256 bytes that the calls are declared with
 
 struct TrimRange {
   uint64_t start, length, minimum;
