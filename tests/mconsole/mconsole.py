@@ -54,6 +54,25 @@ def check_umid(folder):
     return problems + is_left(third)
 
 
+def check_killed_on_a_terminal(folder):
+    """The guardian that puts the terminal back removes the directory too."""
+    directory = os.path.join(folder, "uml")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(harness.UMK, [harness.UMK, "umid=box", f"uml_dir={directory}"])
+    deadline = time.monotonic() + 20
+    while not os.path.exists(os.path.join(directory, "box", "mconsole")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with Client(os.path.join(directory, "box", "mconsole")) as client:
+        problems = matches("version", client.ask("version")[1], r"Linux .*")
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    while os.listdir(directory) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.close(terminal)
+    return problems + differs("left behind", os.listdir(directory), [])
+
+
 # (request, error, text). A text between slashes is a pattern.
 ANSWERS = [
     ("version", 0, r"/Linux \S+ \S+ #1 .* x86_64/"),
@@ -373,7 +392,8 @@ def check_stop_and_go(folder):
         machine.command("mkdir -p /mnt; mount -t ext4 /dev/ubdb /mnt && echo mounted")
         # Writers of files, one that forks all the time, one that only computes, one that sleeps.
         machine.command("for w in 1 2; do (n=0; while :; do n=$((n+1)); echo $n > /mnt/f$w; cat /mnt/f$w > /mnt/g$w; done) & done")
-        machine.command("(n=0; while :; do n=$((n+1)); done) & (while :; do /bin/true; done) & (while :; do sleep 0.05; cut -d' ' -f1 /proc/uptime > /mnt/t.new; mv /mnt/t.new /mnt/t; done) & true")
+        machine.command("(n=0; while :; do n=$((n+1)); done) & (while :; do /bin/true; done) & true")
+        machine.command("(while :; do sleep 0.05; cut -d' ' -f1 /proc/uptime > /mnt/t.new; mv /mnt/t.new /mnt/t; done) & true")
         for round_number in range(5):
             time.sleep(0.3)
             problems += differs("stop", machine.ask("stop", 60), (0, "stopped"))
@@ -647,8 +667,9 @@ def check_start_time(folder):
     return []
 
 
-CHECKS = [check_umid, check_commands, check_tools, check_prompt, check_packets, check_users, check_floods, check_stop_and_go, check_disks, check_notices, check_sysrq,
-          check_ends, check_daemon, check_log_levels, check_many, check_start_time]
+CHECKS = [check_umid, check_killed_on_a_terminal, check_commands, check_tools, check_prompt, check_packets, check_users, check_floods,
+          check_stop_and_go, check_disks, check_notices, check_sysrq, check_ends, check_daemon, check_log_levels, check_many,
+          check_start_time]
 
 
 def run_all(report, wanted, everything):

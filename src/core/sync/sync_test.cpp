@@ -7,6 +7,7 @@
 
 #include "core/abi/errno.h"
 #include "core/sync/park.h"
+#include "core/sync/sleep_state.h"
 #include "core/sync/wait_queue.h"
 
 namespace umk::sync {
@@ -45,6 +46,22 @@ TEST(Park, ASleeperIsWokenInsteadOfKicked) {
   EXPECT_FALSE(interrupt_context(*sleeper, interrupt::kKill));
   thread.join();
   EXPECT_EQ(outcome, ERESTARTSYS);
+}
+
+TEST(Park, TellsALightSleepFromADeepOne) {
+  EXPECT_EQ(sleep_of(current_stack()), SleepState::Awake);
+  for (const auto& [sleep, state] : {std::pair(Sleep::Interruptible, SleepState::Light), std::pair(Sleep::Uninterruptible, SleepState::Deep)}) {
+    std::atomic<KernelStackHead*> sleeper{nullptr};
+    std::thread thread([&, wanted = sleep] {
+      prepare_to_park();
+      sleeper = &current_stack();
+      EXPECT_TRUE(park(wanted).ok());
+    });
+    while (!sleeper || sleep_of(*sleeper.load()) == SleepState::Awake) std::this_thread::yield();
+    EXPECT_EQ(sleep_of(*sleeper.load()), state);
+    unpark(*sleeper);
+    thread.join();
+  }
 }
 
 TEST(Park, AnInterruptThatIsNotAdmittedWaits) {
