@@ -171,6 +171,14 @@ class CheckImage(Tree):
     def test_passes_state_that_is_saved_for_the_guest(self):
         self.assert_passes("xsave (%rdi); xsavec64 (%rdi); xrstor64 (%rdi); testl $0x200, %eax; ret")
 
+    def test_passes_host_calls_where_they_are_known(self):
+        self.assert_passes("mov $1, %eax; umk_host_call_instruction: syscall; ret; umk_compat_call: push %rbp; int $0x80; pop %rbp; ret")
+
+    def test_finds_other_host_calls(self):
+        self.assert_fails("mov $1, %eax; syscall; ret", "call of the host")
+        self.assert_fails("umk_clone_instruction: syscall; syscall; ret", "call of the host")
+        self.assert_fails("int $0x80; ret", "call of the host")
+
     def test_passes_key_loads_that_are_tested(self):
         self.assert_passes("wrpkru; cmpl $4, %eax; wrpkru; leaq -4(%rax), %rcx; ret")
 

@@ -9,11 +9,12 @@
 #include <span>
 
 #include "core/base/result.h"
+#include "core/host/call_table.h"
 
 namespace umk::host {
 
 /// A raw host call: the result as the host gave it, -errno on failure.
-int64_t raw_call(uint64_t number, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0, uint64_t d = 0, uint64_t e = 0, uint64_t f = 0);
+int64_t raw_call(Call call, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0, uint64_t d = 0, uint64_t e = 0, uint64_t f = 0);
 
 /// A raw result as a Result.
 Result<uint64_t> checked(int64_t raw, const char* file = __builtin_FILE(), int line = __builtin_LINE());

@@ -6,13 +6,6 @@ namespace umk::host {
 
 namespace {
 
-// Numbers of x86-64 Linux.
-enum HostCall : uint64_t {
-  kLseek = 8, kPread = 17, kPwrite = 18, kChmod = 90, kGetrlimit = 97, kGeteuid = 107, kGetegid = 108, kFstatfs = 138, kSetxattr = 188, kGetxattr = 191, kListxattr = 194,
-  kRemovexattr = 197, kGetdents64 = 217, kMkdirat = 258, kMknodat = 259, kFchownat = 260, kUnlinkat = 263, kLinkat = 265, kSymlinkat = 266, kReadlinkat = 267, kUtimensat = 280,
-  kPreadv = 295, kPwritev = 296, kSyncfs = 306, kRenameat2 = 316, kStatx = 332, kOpenat2 = 437,
-};
-
 constexpr uint64_t kBasicStatus = 0x7ff;
 constexpr uint64_t kLimitOfDescriptors = 7;
 
@@ -24,85 +17,85 @@ uint64_t word(const void* pointer) { return reinterpret_cast<uint64_t>(pointer);
 uint64_t word(int value) { return static_cast<uint64_t>(static_cast<int64_t>(value)); }
 
 template <typename... Arguments>
-Result<void> call(uint64_t number, Arguments... arguments) {
-  TRY(checked(raw_call(number, arguments...)));
+Result<void> call(Call which, Arguments... arguments) {
+  TRY(checked(raw_call(which, arguments...)));
   return {};
 }
 
 }  // namespace
 
-Result<size_t> pread(int fd, UserRange into, uint64_t offset) { return checked(raw_call(kPread, word(fd), into.address(), into.size(), offset)); }
-Result<size_t> pwrite(int fd, UserRange from, uint64_t offset) { return checked(raw_call(kPwrite, word(fd), from.address(), from.size(), offset)); }
+Result<size_t> pread(int fd, UserRange into, uint64_t offset) { return checked(raw_call(Call::Pread, word(fd), into.address(), into.size(), offset)); }
+Result<size_t> pwrite(int fd, UserRange from, uint64_t offset) { return checked(raw_call(Call::Pwrite, word(fd), from.address(), from.size(), offset)); }
 
 Result<size_t> pread_vector(int fd, std::span<const IoVector> into, uint64_t offset) {
-  return checked(raw_call(kPreadv, word(fd), word(into.data()), into.size(), offset, 0));
+  return checked(raw_call(Call::Preadv, word(fd), word(into.data()), into.size(), offset, 0));
 }
 Result<size_t> pwrite_vector(int fd, std::span<const IoVector> from, uint64_t offset) {
-  return checked(raw_call(kPwritev, word(fd), word(from.data()), from.size(), offset, 0));
+  return checked(raw_call(Call::Pwritev, word(fd), word(from.data()), from.size(), offset, 0));
 }
 
 Result<FileStatus> status_at(int directory, const char* name, int flags) {
   FileStatus status;
-  TRY(checked(raw_call(kStatx, word(directory), word(name), word(flags), kBasicStatus | kStatusBirthTime, word(&status))));
+  TRY(checked(raw_call(Call::Statx, word(directory), word(name), word(flags), kBasicStatus | kStatusBirthTime, word(&status))));
   return status;
 }
 
 Result<FilesystemStatus> filesystem_of(int fd) {
   FilesystemStatus status;
-  TRY(checked(raw_call(kFstatfs, word(fd), word(&status))));
+  TRY(checked(raw_call(Call::Fstatfs, word(fd), word(&status))));
   return status;
 }
 
-Result<uint64_t> seek(int fd, int64_t offset, int whence) { return checked(raw_call(kLseek, word(fd), static_cast<uint64_t>(offset), word(whence))); }
-Result<size_t> list(int fd, std::span<std::byte> into) { return checked(raw_call(kGetdents64, word(fd), word(into.data()), into.size())); }
+Result<uint64_t> seek(int fd, int64_t offset, int whence) { return checked(raw_call(Call::Lseek, word(fd), static_cast<uint64_t>(offset), word(whence))); }
+Result<size_t> list(int fd, std::span<std::byte> into) { return checked(raw_call(Call::Getdents64, word(fd), word(into.data()), into.size())); }
 
 Result<int> open_resolved(int directory, const char* path, int flags, uint64_t resolve) {
   const OpenHow how{static_cast<uint64_t>(flags), 0, resolve};
-  return static_cast<int>(TRY(checked(raw_call(kOpenat2, word(directory), word(path), word(&how), sizeof how))));
+  return static_cast<int>(TRY(checked(raw_call(Call::Openat2, word(directory), word(path), word(&how), sizeof how))));
 }
 
-Result<void> make_directory(int directory, const char* name, uint32_t mode) { return call(kMkdirat, word(directory), word(name), uint64_t{mode}); }
+Result<void> make_directory(int directory, const char* name, uint32_t mode) { return call(Call::Mkdirat, word(directory), word(name), uint64_t{mode}); }
 Result<void> make_node(int directory, const char* name, uint32_t mode, uint64_t device) {
-  return call(kMknodat, word(directory), word(name), uint64_t{mode}, device);
+  return call(Call::Mknodat, word(directory), word(name), uint64_t{mode}, device);
 }
-Result<void> make_symlink(const char* target, int directory, const char* name) { return call(kSymlinkat, word(target), word(directory), word(name)); }
+Result<void> make_symlink(const char* target, int directory, const char* name) { return call(Call::Symlinkat, word(target), word(directory), word(name)); }
 Result<void> link(int old_directory, const char* old_path, int directory, const char* name, int flags) {
-  return call(kLinkat, word(old_directory), word(old_path), word(directory), word(name), word(flags));
+  return call(Call::Linkat, word(old_directory), word(old_path), word(directory), word(name), word(flags));
 }
-Result<void> unlink(int directory, const char* name, int flags) { return call(kUnlinkat, word(directory), word(name), word(flags)); }
+Result<void> unlink(int directory, const char* name, int flags) { return call(Call::Unlinkat, word(directory), word(name), word(flags)); }
 Result<void> rename(int old_directory, const char* old_name, int directory, const char* name, unsigned flags) {
-  return call(kRenameat2, word(old_directory), word(old_name), word(directory), word(name), uint64_t{flags});
+  return call(Call::Renameat2, word(old_directory), word(old_name), word(directory), word(name), uint64_t{flags});
 }
 Result<size_t> read_link(int directory, const char* name, std::span<char> into) {
-  return checked(raw_call(kReadlinkat, word(directory), word(name), word(into.data()), into.size()));
+  return checked(raw_call(Call::Readlinkat, word(directory), word(name), word(into.data()), into.size()));
 }
-Result<void> change_mode(const char* path, uint32_t mode) { return call(kChmod, word(path), uint64_t{mode}); }
+Result<void> change_mode(const char* path, uint32_t mode) { return call(Call::Chmod, word(path), uint64_t{mode}); }
 Result<void> change_owner(int directory, const char* name, uint32_t uid, uint32_t gid, int flags) {
-  return call(kFchownat, word(directory), word(name), uint64_t{uid}, uint64_t{gid}, word(flags));
+  return call(Call::Fchownat, word(directory), word(name), uint64_t{uid}, uint64_t{gid}, word(flags));
 }
 
 Result<void> change_times(int directory, const char* name, const FileTime& access, const FileTime& modify, int flags) {
   const int64_t times[4] = {access.seconds, access.nanoseconds, modify.seconds, modify.nanoseconds};
-  return call(kUtimensat, word(directory), word(name), word(times), word(flags));
+  return call(Call::Utimensat, word(directory), word(name), word(times), word(flags));
 }
 
-Result<void> sync_filesystem(int fd) { return call(kSyncfs, word(fd)); }
+Result<void> sync_filesystem(int fd) { return call(Call::Syncfs, word(fd)); }
 
 Result<size_t> get_attribute(const char* path, const char* name, std::span<char> into) {
-  return checked(raw_call(kGetxattr, word(path), word(name), word(into.data()), into.size()));
+  return checked(raw_call(Call::Getxattr, word(path), word(name), word(into.data()), into.size()));
 }
 Result<void> set_attribute(const char* path, const char* name, std::span<const char> value, int flags) {
-  return call(kSetxattr, word(path), word(name), word(value.data()), uint64_t{value.size()}, word(flags));
+  return call(Call::Setxattr, word(path), word(name), word(value.data()), uint64_t{value.size()}, word(flags));
 }
-Result<void> remove_attribute(const char* path, const char* name) { return call(kRemovexattr, word(path), word(name)); }
-Result<size_t> list_attributes(const char* path, std::span<char> into) { return checked(raw_call(kListxattr, word(path), word(into.data()), into.size())); }
+Result<void> remove_attribute(const char* path, const char* name) { return call(Call::Removexattr, word(path), word(name)); }
+Result<size_t> list_attributes(const char* path, std::span<char> into) { return checked(raw_call(Call::Listxattr, word(path), word(into.data()), into.size())); }
 
-uint32_t effective_user() { return static_cast<uint32_t>(raw_call(kGeteuid)); }
-uint32_t effective_group() { return static_cast<uint32_t>(raw_call(kGetegid)); }
+uint32_t effective_user() { return static_cast<uint32_t>(raw_call(Call::Geteuid)); }
+uint32_t effective_group() { return static_cast<uint32_t>(raw_call(Call::Getegid)); }
 
 uint64_t descriptor_limit() {
   uint64_t limit[2] = {0, 0};
-  raw_call(kGetrlimit, kLimitOfDescriptors, word(limit));
+  raw_call(Call::Getrlimit, kLimitOfDescriptors, word(limit));
   return limit[0];
 }
 

@@ -10,9 +10,6 @@ namespace umk::host {
 
 namespace {
 
-// Numbers of x86-64 Linux.
-enum HostCall : uint64_t { kEventfd = 290, kIoUringSetup = 425, kIoUringEnter = 426 };
-
 // io_uring_setup(2).
 constexpr uint32_t kCooperative = 1 << 8, kSingleIssuer = 1 << 12, kDeferred = 1 << 13;
 constexpr uint32_t kHasSingleMapping = 1 << 0, kHasStableSubmissions = 1 << 2;
@@ -68,7 +65,7 @@ Result<void> IoRing::open(uint32_t entries) {
   Parameters parameters{};
   // Completions are worked on when the thread waits for them, and interrupt nobody: Linux 6.1.
   parameters.flags = kCooperative | kSingleIssuer | kDeferred;
-  const auto setup = [&] { return raw_call(kIoUringSetup, entries, reinterpret_cast<uint64_t>(&parameters)); };
+  const auto setup = [&] { return raw_call(Call::IoUringSetup, entries, reinterpret_cast<uint64_t>(&parameters)); };
   int64_t fd = setup();
   if (fd == -EINVAL) {
     parameters = Parameters{};
@@ -120,7 +117,7 @@ void IoRing::add(Operation operation, int fd, std::span<const IoVector> memory, 
 
 void IoRing::submit_and_wait() {
   do {
-    const int64_t taken = raw_call(kIoUringEnter, static_cast<uint64_t>(fd_), unsubmitted_, 1, kGetEvents, 0, 0);
+    const int64_t taken = raw_call(Call::IoUringEnter, static_cast<uint64_t>(fd_), unsubmitted_, 1, kGetEvents, 0, 0);
     if (taken > 0) unsubmitted_ -= static_cast<uint32_t>(taken);
     // The host has no memory for the moment, or wants completions to be taken first.
     if (taken == -EAGAIN || taken == -EBUSY) return sched_yield();
@@ -138,6 +135,6 @@ std::optional<IoRing::Completion> IoRing::next() {
   return completion;
 }
 
-Result<int> make_event() { return static_cast<int>(TRY(checked(raw_call(kEventfd, 0, kCloseOnExec)))); }
+Result<int> make_event() { return static_cast<int>(TRY(checked(raw_call(Call::Eventfd, 0, kCloseOnExec)))); }
 
 }  // namespace umk::host

@@ -4,6 +4,7 @@
 #include <linux/seccomp.h>
 
 #include <cstddef>
+#include <iterator>
 
 #include "core/host/calls.h"
 #include "engine/vessel/host_numbers.h"
@@ -29,25 +30,64 @@ uint32_t low(uint64_t value) { return static_cast<uint32_t>(value); }
 
 }  // namespace
 
+namespace {
+
+/// A filter in the making.
+class Program {
+ public:
+  void add(sock_filter instruction) {
+    CHECK(length_ < kMaximum, "there is room for all calls of the table");
+    instructions_[length_++] = instruction;
+  }
+  /// Refuses what is loaded unless it is `value`.
+  void demand(uint32_t value) {
+    add(jump_if_equal(value, 1, 0));
+    add(answer(SECCOMP_RET_TRAP));
+  }
+  void allow_if(uint32_t value) {
+    add(jump_if_equal(value, 0, 1));
+    add(answer(SECCOMP_RET_ALLOW));
+  }
+  sock_fprog finished() { return {static_cast<unsigned short>(length_), instructions_}; }
+
+ private:
+  static constexpr size_t kMaximum = 2 * std::size(host::kCallTable) + 64;
+  sock_filter instructions_[kMaximum];
+  size_t length_ = 0;
+};
+
+constexpr uint32_t number_of(host::Call call) { return static_cast<uint32_t>(call); }
+
+}  // namespace
+
 void install_call_filter() {
-  constexpr size_t kPlace = offsetof(seccomp_data, instruction_pointer);
-  const uint64_t call = place_of(umk_host_call_instruction);
-  sock_filter program[] = {
-      load(offsetof(seccomp_data, arch)),
-      jump_if_equal(kArchX8664, 0, 7),
-      load(kPlace + 4),
-      jump_if_equal(static_cast<uint32_t>(call >> 32), 0, 5),
-      load(kPlace),
-      jump_if_equal(low(call), 4, 0),
-      jump_if_equal(low(place_of(umk_signal_return_instruction)), 3, 0),
-      jump_if_equal(low(place_of(umk_clone_instruction)), 2, 0),
-      jump_if_equal(low(place_of(umk_exit_thread_instruction)), 1, 0),
-      answer(SECCOMP_RET_TRAP),
-      answer(SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog filter{static_cast<unsigned short>(sizeof program / sizeof program[0]), program};
-  host::raw_call(kHostPrctl, kPrSetNoNewPrivileges, 1, 0, 0, 0);
-  MUST(host::checked(host::raw_call(kHostSeccomp, SECCOMP_SET_MODE_FILTER, 0, reinterpret_cast<uint64_t>(&filter))), "the host offered seccomp at boot");
+  constexpr size_t kPlace = offsetof(seccomp_data, instruction_pointer), kNumber = offsetof(seccomp_data, nr);
+  const struct {
+    const char* instruction;
+    host::Call call;
+  } gate_calls[] = {{umk_signal_return_instruction, host::Call::RtSigreturn}, {umk_clone_instruction, host::Call::Clone}, {umk_exit_thread_instruction, host::Call::Exit}};
+  const uint64_t place = place_of(umk_host_call_instruction);
+  Program program;
+  program.add(load(offsetof(seccomp_data, arch)));
+  program.demand(kArchX8664);
+  program.add(load(kPlace + 4));
+  program.demand(static_cast<uint32_t>(place >> 32));
+  program.add(load(kPlace));
+  for (const auto& gate_call : gate_calls) {
+    program.add(jump_if_equal(low(place_of(gate_call.instruction)), 0, 4));
+    program.add(load(kNumber));
+    program.demand(number_of(gate_call.call));
+    program.add(answer(SECCOMP_RET_ALLOW));
+  }
+  program.demand(low(place));
+  program.add(load(kNumber));
+  for (const host::CallRow& row : host::kCallTable)
+    if (row.maker == host::CallMaker::Kernel) program.allow_if(number_of(row.call));
+  program.add(answer(SECCOMP_RET_TRAP));
+
+  const sock_fprog filter = program.finished();
+  host::raw_call(host::Call::Prctl, kPrSetNoNewPrivileges, 1, 0, 0, 0);
+  MUST(host::checked(host::raw_call(host::Call::Seccomp, SECCOMP_SET_MODE_FILTER, 0, reinterpret_cast<uint64_t>(&filter))), "the host offered seccomp at boot");
 }
 
 }  // namespace umk::engine

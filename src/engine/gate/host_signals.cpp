@@ -196,7 +196,7 @@ bool enter_from_elsewhere(Interrupted& at, HostThread& host, Bundle& bundle) {
   if (!is_user_range(there.start, there.length)) return false;
   // The host copies, so that memory which has gone meanwhile is no fault here.
   const auto process = static_cast<uint64_t>(host.vessel->leader->tid.load(std::memory_order_relaxed));
-  const int64_t copied = host::raw_call(kHostProcessVmReadv, process, reinterpret_cast<uint64_t>(&here), 1, reinterpret_cast<uint64_t>(&there), 1, 0);
+  const int64_t copied = host::raw_call(host::Call::ProcessVmReadv, process, reinterpret_cast<uint64_t>(&here), 1, reinterpret_cast<uint64_t>(&there), 1, 0);
   if (copied != sizeof found || !(found.arrived & 1)) return false;
   at.set(REG_RAX, found.rax);
   at.set(REG_RCX, found.rcx);

@@ -105,10 +105,10 @@ void install_signal_handlers() {
   for (const int signal : kHandled) {
     constexpr uint64_t kRestorerFlag = 0x04000000;
     const KernelSigaction action{gate().signal_entry, SA_SIGINFO | SA_ONSTACK | kRestorerFlag, umk_signal_restorer, ~uint64_t{0}};
-    MUST(host::checked(host::raw_call(kHostRtSigaction, static_cast<uint64_t>(signal), reinterpret_cast<uint64_t>(&action), 0, 8)), "valid signals");
+    MUST(host::checked(host::raw_call(host::Call::RtSigaction, static_cast<uint64_t>(signal), reinterpret_cast<uint64_t>(&action), 0, 8)), "valid signals");
     blocked &= ~signal_bit(signal);
   }
-  host::raw_call(kHostRtSigprocmask, SIG_SETMASK, reinterpret_cast<uint64_t>(&blocked), 0, 8);
+  host::raw_call(host::Call::RtSigprocmask, SIG_SETMASK, reinterpret_cast<uint64_t>(&blocked), 0, 8);
 }
 
 /// Leaves nothing mapped but the kernel and the host's vDSO, which moves to its fixed place.
@@ -119,7 +119,7 @@ void strip_address_space() {
     const BootParameters::Range& piece = parameters.vdso_pieces[i];
     const uint64_t target = layout::kHostVdso + (piece.start - parameters.vdso_start);
     const uint64_t length = piece.end - piece.start;
-    MUST(host::checked(host::raw_call(kHostMremap, piece.start, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, target)), "the vDSO can be moved");
+    MUST(host::checked(host::raw_call(host::Call::Mremap, piece.start, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, target)), "the vDSO can be moved");
   }
   constexpr uint64_t kTop = 0x7fff'ffff'f000;
   const uint64_t vdso_end = layout::kHostVdso + vdso_length;

@@ -25,14 +25,14 @@ int host_protection(int protection) {
 }
 
 /// A host call in the process whose mappings are worked on.
-Result<uint64_t> call(uint64_t number, uint64_t a, uint64_t b, uint64_t c = 0, uint64_t d = 0, uint64_t e = 0, uint64_t f = 0) {
+Result<uint64_t> call(host::Call which, uint64_t a, uint64_t b, uint64_t c = 0, uint64_t d = 0, uint64_t e = 0, uint64_t f = 0) {
   Vessel* const elsewhere = reinterpret_cast<Context&>(current_stack()).works_in;
-  if (elsewhere) [[unlikely]] return host::checked(call_in(*elsewhere, number, a, b, c, d, e, f));
-  return host::checked(host::raw_call(number, a, b, c, d, e, f));
+  if (elsewhere) [[unlikely]] return host::checked(call_in(*elsewhere, which, a, b, c, d, e, f));
+  return host::checked(host::raw_call(which, a, b, c, d, e, f));
 }
 
 Result<void> map(uint64_t address, uint64_t length, int protection, int flags, int fd, uint64_t offset) {
-  TRY(call(kHostMmap, address, length, static_cast<uint64_t>(protection), static_cast<uint64_t>(flags | MAP_FIXED), static_cast<uint64_t>(int64_t{fd}), offset));
+  TRY(call(host::Call::Mmap, address, length, static_cast<uint64_t>(protection), static_cast<uint64_t>(flags | MAP_FIXED), static_cast<uint64_t>(int64_t{fd}), offset));
   return {};
 }
 
@@ -61,32 +61,32 @@ bool ResidentEngine::shows_shared_code() const { return !machine().parameters.sh
 
 Result<void> ResidentEngine::unmap(uint64_t address, uint64_t length) {
   check_range(address, length);
-  TRY(call(kHostMunmap, address, length));
+  TRY(call(host::Call::Munmap, address, length));
   return {};
 }
 
 Result<void> ResidentEngine::protect(uint64_t address, uint64_t length, int protection) {
   check_range(address, length);
-  TRY(call(kHostMprotect, address, length, static_cast<uint64_t>(host_protection(protection))));
+  TRY(call(host::Call::Mprotect, address, length, static_cast<uint64_t>(host_protection(protection))));
   return {};
 }
 
 Result<void> ResidentEngine::advise(uint64_t address, uint64_t length, int advice) {
   check_range(address, length);
-  TRY(call(kHostMadvise, address, length, static_cast<uint64_t>(advice)));
+  TRY(call(host::Call::Madvise, address, length, static_cast<uint64_t>(advice)));
   return {};
 }
 
 Result<void> ResidentEngine::move(uint64_t from, uint64_t length, uint64_t to) {
   check_range(from, length);
   check_range(to, length);
-  TRY(call(kHostMremap, from, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, to));
+  TRY(call(host::Call::Mremap, from, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, to));
   return {};
 }
 
 Result<void> ResidentEngine::residency(uint64_t address, uint64_t length, uint8_t* resident) {
   check_range(address, length);
-  TRY(call(kHostMincore, address, length, reinterpret_cast<uint64_t>(resident)));
+  TRY(call(host::Call::Mincore, address, length, reinterpret_cast<uint64_t>(resident)));
   return {};
 }
 
@@ -98,7 +98,7 @@ size_t ResidentEngine::copy_memory(uint64_t address, std::byte* bytes, size_t le
   } local{reinterpret_cast<uint64_t>(bytes), length}, remote{address, length};
   Vessel* const elsewhere = reinterpret_cast<Context&>(current_stack()).works_in;
   const Vessel& vessel = elsewhere ? *elsewhere : *current_host().vessel;
-  const Result<uint64_t> copied = call(to_guest ? kHostProcessVmWritev : kHostProcessVmReadv, static_cast<uint64_t>(vessel.leader->tid.load()),
+  const Result<uint64_t> copied = call(to_guest ? host::Call::ProcessVmWritev : host::Call::ProcessVmReadv, static_cast<uint64_t>(vessel.leader->tid.load()),
                                        reinterpret_cast<uint64_t>(&local), 1, reinterpret_cast<uint64_t>(&remote), 1, 0);
   return copied.ok() ? copied.value() : 0;
 }

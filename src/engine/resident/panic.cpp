@@ -55,8 +55,8 @@ void print_head(TextSink& sink, const char* reason) {
   m.status.panicked = 1;
   const uint64_t one = 1;
   (void)host::write(m.parameters.wake_fd, std::as_bytes(std::span(&one, 1)));
-  if (current_host().vessel == nullptr) host::raw_call(kHostExitGroup, 134);
-  for (;;) host::raw_call(kHostPause);
+  if (current_host().vessel == nullptr) host::raw_call(host::Call::ExitGroup, 134);
+  for (;;) host::raw_call(host::Call::Pause);
 }
 
 }  // namespace

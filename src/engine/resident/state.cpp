@@ -49,7 +49,7 @@ void ResidentEngine::kick(Task& task) {
   if (!host || !host->can_be_kicked.load(std::memory_order_seq_cst)) return;
   const int tid = host->tid.load(std::memory_order_acquire);
   const int pid = host->vessel->leader->tid.load(std::memory_order_acquire);
-  if (tid > 0 && pid > 0) host::raw_call(kHostTgkill, static_cast<uint64_t>(pid), static_cast<uint64_t>(tid), kKickSignal);
+  if (tid > 0 && pid > 0) host::raw_call(host::Call::Tgkill, static_cast<uint64_t>(pid), static_cast<uint64_t>(tid), kKickSignal);
 }
 
 uint64_t ResidentEngine::fs_base(Task& task) { return is_current(task) ? read_fs_base() : bundle_of(task).fs_base; }
@@ -114,7 +114,7 @@ uint64_t host_clock_ns(int64_t clock_id) {
   struct {
     int64_t seconds, nanoseconds;
   } time{};
-  if (host::raw_call(kHostClockGettime, static_cast<uint64_t>(clock_id), reinterpret_cast<uint64_t>(&time)) != 0) return 0;
+  if (host::raw_call(host::Call::ClockGettime, static_cast<uint64_t>(clock_id), reinterpret_cast<uint64_t>(&time)) != 0) return 0;
   return static_cast<uint64_t>(time.seconds) * 1'000'000'000 + static_cast<uint64_t>(time.nanoseconds);
 }
 
@@ -171,7 +171,7 @@ Result<void> ResidentEngine::set_affinity(Task& task, std::span<const uint8_t> c
   HostThread* host = bundle_of(task).host;
   const int tid = host ? host->tid.load() : 0;
   if (tid <= 0) return error(ESRCH);
-  TRY(host::checked(host::raw_call(kHostSchedSetaffinity, static_cast<uint64_t>(tid), cpu_mask.size(), reinterpret_cast<uint64_t>(cpu_mask.data()))));
+  TRY(host::checked(host::raw_call(host::Call::SchedSetaffinity, static_cast<uint64_t>(tid), cpu_mask.size(), reinterpret_cast<uint64_t>(cpu_mask.data()))));
   return {};
 }
 

@@ -1,16 +1,9 @@
-// Numbers of host calls that only the engine makes, with their arguments' constants. x86-64 Linux.
+// Arguments of host calls that only the engine makes (core/host/call_table.h has their numbers), and segment bases. x86-64 Linux.
 #pragma once
 
 #include <cstdint>
 
 namespace umk::engine {
-
-enum EngineHostCall : uint64_t {
-  kHostRtSigaction = 13, kHostRtSigprocmask = 14, kHostMremap = 25, kHostMincore = 27, kHostGetpid = 39, kHostKill = 62, kHostGetrusage = 98, kHostGetppid = 110,
-  kHostSigaltstack = 131, kHostPrctl = 157, kHostGettid = 186, kHostSchedSetaffinity = 203, kHostClockGettime = 228, kHostExitGroup = 231, kHostTgkill = 234, kHostPause = 34,
-  kHostMmap = 9, kHostMprotect = 10, kHostMunmap = 11, kHostMadvise = 28, kHostProcessVmReadv = 310, kHostProcessVmWritev = 311, kHostSeccomp = 317,
-  kHostPkeyMprotect = 329,
-};
 
 inline constexpr uint64_t kPrSetPdeathsig = 1, kPrSetName = 15, kPrSetDumpable = 4, kPrSetNoNewPrivileges = 38, kPrSyscallUserDispatch = 59;
 

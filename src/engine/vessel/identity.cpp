@@ -30,7 +30,7 @@ uint32_t current_identity() {
 void map_vessel_page() {
   MUST(host::mmap(layout::kVesselPage, layout::kVesselPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0),
        "a small mapping in an empty address space");
-  MUST(host::checked(host::raw_call(kHostPkeyMprotect, layout::kVesselPage, layout::kVesselPageBytes, PROT_READ | PROT_WRITE, UMK_KERNEL_KEY)),
+  MUST(host::checked(host::raw_call(host::Call::PkeyMprotect, layout::kVesselPage, layout::kVesselPageBytes, PROT_READ | PROT_WRITE, UMK_KERNEL_KEY)),
        "the key was allocated before boot");
 }
 

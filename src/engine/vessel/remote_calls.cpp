@@ -19,14 +19,14 @@ bool send_kick(Vessel& vessel) {
   const HostThread& leader = *vessel.leader;
   if (!leader.can_be_kicked.load(std::memory_order_seq_cst)) return true;
   const auto pid = static_cast<uint64_t>(leader.tid.load(std::memory_order_acquire));
-  return host::raw_call(kHostTgkill, pid, pid, kKickSignal) != -ESRCH;
+  return host::raw_call(host::Call::Tgkill, pid, pid, kKickSignal) != -ESRCH;
 }
 
 }  // namespace
 
-int64_t call_in(Vessel& vessel, uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f) {
+int64_t call_in(Vessel& vessel, host::Call call, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f) {
   RemoteCalls& calls = vessel.calls;
-  calls.number = number;
+  calls.call = call;
   const uint64_t arguments[6] = {a, b, c, d, e, f};
   for (int i = 0; i < 6; ++i) calls.arguments[i] = arguments[i];
   calls.state.store(RemoteCalls::kPosted, std::memory_order_seq_cst);
@@ -57,7 +57,7 @@ void serve_remote_call(HostThread& host) {
   // The idle side of this thread has the same head, and may be in a call of its own.
   const uint64_t call_of_idle = host.head.call_rsp;
   const uint64_t* const a = calls.arguments;
-  calls.result = host::raw_call(calls.number, a[0], a[1], a[2], a[3], a[4], a[5]);
+  calls.result = host::raw_call(calls.call, a[0], a[1], a[2], a[3], a[4], a[5]);
   calls.state.store(RemoteCalls::kDone, std::memory_order_seq_cst);
   host::futex_wake(&calls.state, 1);
   host.head.call_rsp = call_of_idle;

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "core/host/call_table.h"
 #include "core/sync/mutex.h"
 
 namespace umk::engine {
@@ -27,7 +28,7 @@ struct RemoteCalls {
   // The mailbox. `state` is also the futex word that the caller sleeps on.
   static constexpr uint32_t kIdle = 0, kPosted = 1, kServing = 2, kDone = 3;
   std::atomic<uint32_t> state{kIdle};
-  uint64_t number = 0;
+  host::Call call{};
   uint64_t arguments[6] = {};
   int64_t result = 0;
   /// The host process is gone, or was never made.
@@ -35,7 +36,7 @@ struct RemoteCalls {
 };
 
 /// Makes a host call in `vessel`, for one who holds its calls.mutex. The host's result; -ESRCH when the process is gone.
-int64_t call_in(Vessel& vessel, uint64_t number, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0, uint64_t d = 0, uint64_t e = 0, uint64_t f = 0);
+int64_t call_in(Vessel& vessel, host::Call call, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0, uint64_t d = 0, uint64_t e = 0, uint64_t f = 0);
 /// Makes the call that waits in the mailbox of the thread's vessel, if there is one. For the kick handler, and for a thread that could not be kicked before.
 void serve_remote_call(HostThread& host);
 /// The vessel's process is gone: nobody waits for it any more.

@@ -73,7 +73,7 @@ void empty_user_range(Vessel& vessel) {
     vessel.ListHook<AllVesselsTag>::unlink();
     vessel.next_leaving = std::exchange(m.leaving, &vessel);
   }
-  host::raw_call(kHostExitGroup, 0);
+  host::raw_call(host::Call::ExitGroup, 0);
   __builtin_unreachable();
 }
 
@@ -267,8 +267,8 @@ Result<std::unique_ptr<Vessel>> make_vessel(uint32_t slot_index) {
 void start_host_thread(HostThread& host) {
   const BootParameters& parameters = machine().parameters;
   if (host.is_leader()) {
-    host::raw_call(kHostPrctl, kPrSetPdeathsig, 9);
-    if (host::raw_call(kHostGetppid) != parameters.monitor_pid) host::raw_call(kHostExitGroup, 1);
+    host::raw_call(host::Call::Prctl, kPrSetPdeathsig, 9);
+    if (host::raw_call(host::Call::Getppid) != parameters.monitor_pid) host::raw_call(host::Call::ExitGroup, 1);
   }
   // A frame lies at the end of the stack always, also when a guest's own stack pointer lies in it: SS_AUTODISARM of sigaltstack(2).
   constexpr int32_t kAutoDisarm = INT32_MIN;
@@ -278,13 +278,13 @@ void start_host_thread(HostThread& host) {
     int32_t padding;
     uint64_t size;
   } stack{host.alternate_stack(), kAutoDisarm, 0, HostThread::kAlternateStackBytes};
-  host::raw_call(kHostSigaltstack, reinterpret_cast<uint64_t>(&stack), 0);
+  host::raw_call(host::Call::Sigaltstack, reinterpret_cast<uint64_t>(&stack), 0);
   write_gs_base(reinterpret_cast<uint64_t>(&host.slot()));
   if (host.current != &host) host.enter_on(*static_cast<Bundle*>(host.current));
   if (host.is_leader() && parameters.shield) note_only_thread(host);
   if (!parameters.filters_calls) {
     const int64_t dispatched =
-        host::raw_call(kHostPrctl, kPrSyscallUserDispatch, 1, 0, 0, reinterpret_cast<uint64_t>(const_cast<uint8_t*>(&host.line->selector)));
+        host::raw_call(host::Call::Prctl, kPrSyscallUserDispatch, 1, 0, 0, reinterpret_cast<uint64_t>(const_cast<uint8_t*>(&host.line->selector)));
     CHECK(dispatched == 0, "the host offered Syscall User Dispatch at boot");
   }
   // Whoever set an interrupt before this did not kick: it is seen on the way to the guest.
@@ -336,8 +336,8 @@ bool finish_switch() {
 
 [[noreturn]] void run_nursery() {
   Machine& m = machine();
-  host::raw_call(kHostPrctl, kPrSetPdeathsig, 9);
-  if (host::raw_call(kHostGetppid) != m.parameters.monitor_pid) host::raw_call(kHostExitGroup, 1);
+  host::raw_call(host::Call::Prctl, kPrSetPdeathsig, 9);
+  if (host::raw_call(host::Call::Getppid) != m.parameters.monitor_pid) host::raw_call(host::Call::ExitGroup, 1);
   for (;;) {
     const uint32_t wanted = m.vessels_wanted.load();
     if (wanted == 0) {
@@ -448,7 +448,7 @@ guest::Usage host_usage() {
     int64_t maximum_resident, shared, data, stack, minor_faults, major_faults, swaps, blocks_in, blocks_out, sent, received, signals, voluntary, involuntary;
   } raw{};
   constexpr uint64_t kThread = 1;
-  host::raw_call(kHostGetrusage, kThread, reinterpret_cast<uint64_t>(&raw));
+  host::raw_call(host::Call::Getrusage, kThread, reinterpret_cast<uint64_t>(&raw));
   guest::Usage usage;
   usage.user_ns = static_cast<uint64_t>(raw.user_seconds) * 1'000'000'000 + static_cast<uint64_t>(raw.user_microseconds) * 1000;
   usage.system_ns = static_cast<uint64_t>(raw.system_seconds) * 1'000'000'000 + static_cast<uint64_t>(raw.system_microseconds) * 1000;

@@ -230,8 +230,7 @@ Result<int64_t> sys_sched_getaffinity(Task& task, int32_t pid, size_t size, uint
 
 Result<void> sys_getcpu(Task& task, UserPtr<uint32_t> cpu, UserPtr<uint32_t> node) {
   uint32_t here = 0;
-  constexpr uint64_t kHostGetcpu = 309;
-  host::raw_call(kHostGetcpu, reinterpret_cast<uint64_t>(&here));
+  host::raw_call(host::Call::Getcpu, reinterpret_cast<uint64_t>(&here));
   const unsigned cpus = task.kernel().options.cpus == 0 ? 1 : task.kernel().options.cpus;
   if (cpu) TRY(cpu.write(here % cpus));
   if (node) TRY(node.write(0));
