@@ -561,8 +561,12 @@ CASE(cut_while_forking) {
           while (fstat(file, &st) == 0 && st.st_size != 4 * kPage) {
           }
           // The call that cuts may still be on its way.
-          sleep_ms(50);
-          _exit(strcmp(touch(area + 5 * kPage), "BUS") == 0 ? 0 : 1);
+          bool is_cut = false;
+          for (int tries = 0; tries < 100 && !is_cut; tries++) {
+            sleep_ms(50);
+            is_cut = strcmp(touch(area + 5 * kPage), "BUS") == 0;
+          }
+          _exit(is_cut ? 0 : 1);
         }
       }
       int status = 0;
