@@ -70,7 +70,9 @@ Result<void> sys_statx(Task& task, Fd directory, UserString path, int flags, uin
   const Metadata data = TRY(target.inode.metadata());
   const vfs::DeviceNumber device = target.inode.superblock().device();
   abi::Statx statx{};
-  statx.mask = abi::statx_bits::kBasic | abi::statx_bits::kBirthTime | (target.mount ? abi::statx_bits::kMountId : 0);
+  // Images that are never written do not tell when a file was made.
+  const bool has_birth_time = data.birth_time.seconds != 0 || data.birth_time.nanoseconds != 0;
+  statx.mask = abi::statx_bits::kBasic | (has_birth_time ? abi::statx_bits::kBirthTime : 0) | (target.mount ? abi::statx_bits::kMountId : 0);
   statx.block_size = data.block_size;
   statx.attributes = data.attributes;
   statx.attributes_mask = abi::statx_bits::kMountRoot;
