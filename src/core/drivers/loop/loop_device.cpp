@@ -137,6 +137,7 @@ Result<uint64_t> LoopDevice::size_of(const Binding& binding) {
 // A file whose bytes this kernel does not keep anyway, or one on a disk. Of a device's file, and of one in memory, no bytes go past a cache.
 bool LoopDevice::can_be_direct(const Binding& binding) {
   if (!binding.file->inode().is_regular() || !is_aligned(binding.offset, block::kSectorBytes)) return false;
+  if (binding.file->inode().superblock().is_never_written()) return false;  // what is packed is unpacked into the cache
   mm::PageSource* const pages = binding.file->page_source();
   return pages && (pages->source_kind() == mm::PageSource::Kind::HostFile || pages->cached());
 }
