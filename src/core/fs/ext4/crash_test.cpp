@@ -85,7 +85,7 @@ TEST_P(Ext4CrashTest, MountsAndUnmountsCanBeCutAnywhere) {
     save(disk->image_after_crash(cut, 0));
     int status = 0;
     const std::string told = run("e2fsck -p " + path_, &status);
-    EXPECT_EQ(status, 0) << "cut " << cut << " of " << count << ": " << told;
+    EXPECT_LE(status >> 8, 1) << "cut " << cut << " of " << count << ": " << told;
   }
 }
 
