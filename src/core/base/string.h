@@ -20,7 +20,7 @@ class String {
   Result<String> clone() const { return from(view()); }
 
   Result<void> append(std::string_view text) {
-    TRY(bytes_.reserve(grown_capacity(text.size())));
+    TRY(bytes_.make_room(text.size() + 1));
     if (!bytes_.empty()) bytes_.pop_back();
     TRY(bytes_.append(std::span(text.data(), text.size())));
     return bytes_.push_back('\0');
@@ -36,12 +36,6 @@ class String {
   friend bool operator==(const String& a, std::string_view b) { return a.view() == b; }
 
  private:
-  size_t grown_capacity(size_t extra) const {
-    const size_t needed = size() + extra + 1;
-    return bytes_.size() == 0 || needed < 2 * bytes_.size() ? (needed < 16 ? 16 : (bytes_.size() == 0 ? needed : 2 * bytes_.size()))
-                                                            : needed;
-  }
-
   Vector<char> bytes_;
 };
 

@@ -55,6 +55,19 @@ TEST(String, ClonesAreIndependent) {
   EXPECT_EQ(copy.view(), "x");
 }
 
+TEST(String, WhatComesInPiecesIsMovedSeldom) {
+  String string;
+  int moves = 0;
+  const char* before = nullptr;
+  for (int i = 0; i < 10'000; ++i) {
+    ASSERT_TRUE(string.append("abc").ok());
+    moves += string.c_str() != before;
+    before = string.c_str();
+  }
+  EXPECT_EQ(string.size(), 30'000u);
+  EXPECT_LT(moves, 20);
+}
+
 TEST(String, ClearEmpties) {
   String string = String::from("text").take();
   string.clear();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <memory>
 #include <new>
@@ -58,17 +59,28 @@ class Vector {
   /// Makes room for `capacity` items in all.
   Result<void> reserve(size_t capacity) {
     if (capacity <= capacity_) return {};
-    if (capacity > SIZE_MAX / sizeof(T)) return error(ENOMEM);
+    if (capacity > kMostItems) return error(ENOMEM);
     T* grown = static_cast<T*>(::operator new(capacity * sizeof(T), std::nothrow));
     if (!grown) return error(ENOMEM);
-    for (size_t i = 0; i < size_; ++i) {
-      new (&grown[i]) T(std::move(items_[i]));
-      items_[i].~T();
+    if constexpr (std::is_trivially_copyable_v<T>) {
+      if (size_ != 0) __builtin_memcpy(grown, items_, size_ * sizeof(T));
+    } else {
+      for (size_t i = 0; i < size_; ++i) {
+        new (&grown[i]) T(std::move(items_[i]));
+        items_[i].~T();
+      }
     }
     ::operator delete(items_);
     items_ = grown;
     capacity_ = capacity;
     return {};
+  }
+
+  /// Makes room for `count` more items. The room at least doubles when it grows, so that what comes in many pieces is not moved for each.
+  Result<void> make_room(size_t count) {
+    if (count <= capacity_ - size_) return {};
+    if (count > kMostItems - size_) return error(ENOMEM);
+    return reserve(size_ + count > capacity_ * 2 ? size_ + count : capacity_ * 2);
   }
 
   Result<void> push_back(T item) {
@@ -88,8 +100,13 @@ class Vector {
   Result<void> append(std::span<const T> items)
     requires std::is_copy_constructible_v<T>
   {
-    TRY(reserve(size_ + items.size()));
-    for (const T& item : items) new (&items_[size_++]) T(item);
+    TRY(make_room(items.size()));
+    if constexpr (std::is_trivially_copyable_v<T>) {
+      if (!items.empty()) __builtin_memcpy(static_cast<void*>(&items_[size_]), items.data(), items.size() * sizeof(T));
+      size_ += items.size();
+    } else {
+      for (const T& item : items) new (&items_[size_++]) T(item);
+    }
     return {};
   }
 
@@ -118,6 +135,9 @@ class Vector {
   }
 
  private:
+  /// No object is larger than what the difference of two pointers can tell.
+  static constexpr size_t kMostItems = PTRDIFF_MAX / sizeof(T);
+
   void release() {
     clear();
     ::operator delete(items_);

@@ -90,5 +90,18 @@ TEST(VectorDeathTest, IndexOutOfRangePanics) {
   EXPECT_DEATH((void)vector[1], "out of range");
 }
 
+TEST(Vector, WhatComesInPiecesIsMovedSeldom) {
+  Vector<char> vector;
+  int moves = 0;
+  const char* before = nullptr;
+  for (int i = 0; i < 10'000; ++i) {
+    ASSERT_TRUE(vector.append(std::span("abc", 3)).ok());
+    moves += vector.data() != before;
+    before = vector.data();
+  }
+  EXPECT_EQ(vector.size(), 30'000u);
+  EXPECT_LT(moves, 20);
+}
+
 }  // namespace
 }  // namespace umk
