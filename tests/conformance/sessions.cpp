@@ -201,6 +201,8 @@ CASE(affinity) {
   shown("some", CPU_COUNT(&set) > 0);
   shown("raw returns bytes", syscall(SYS_sched_getaffinity, 0, sizeof set, &set) >= 8);
   shown("too small", syscall(SYS_sched_getaffinity, 0, 1, &set));
+  shown("of nobody", sched_getaffinity(-1, sizeof set, &set));
+  shown("set for nobody", sched_setaffinity(-1, sizeof set, &set));
   cpu_set_t one;
   CPU_ZERO(&one);
   CPU_SET(0, &one);

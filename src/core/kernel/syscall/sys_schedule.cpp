@@ -15,13 +15,18 @@ Result<void> sys_sched_yield(Task&) {
   return {};
 }
 
-Result<RefPtr<Task>> find(Task& task, int32_t pid) {
-  if (pid < 0) return error(EINVAL);
+/// ESRCH for numbers that no task can have, too.
+Result<RefPtr<Task>> find_any(Task& task, int32_t pid) {
   if (pid == 0) return RefPtr<Task>(task);
   MutexLock lock(task.kernel().tasks.mutex);
   RefPtr<Task> other = task.kernel().tasks.find_task(pid);
   if (!other) return error(ESRCH);
   return other;
+}
+
+Result<RefPtr<Task>> find(Task& task, int32_t pid) {
+  if (pid < 0) return error(EINVAL);
+  return find_any(task, pid);
 }
 
 Result<void> check_may_change(const Task& task, const Task& other) {
@@ -208,7 +213,7 @@ Result<void> sys_sched_setaffinity(Task& task, int32_t pid, size_t size, uint64_
   uint64_t bits = 0;
   const size_t used = size < sizeof bits ? size : sizeof bits;
   if (copy_from_user(&bits, mask, used).faulted) return error(EFAULT);
-  const RefPtr<Task> other = TRY(find(task, pid));
+  const RefPtr<Task> other = TRY(find_any(task, pid));
   TRY(check_may_change(task, *other));
   bits &= all_cpus(task.kernel());
   if (bits == 0) return error(EINVAL);
@@ -220,7 +225,7 @@ Result<void> sys_sched_setaffinity(Task& task, int32_t pid, size_t size, uint64_
 Result<int64_t> sys_sched_getaffinity(Task& task, int32_t pid, size_t size, uint64_t mask) {
   const Kernel& kernel = task.kernel();
   if (size * 8 < kernel.options.cpus || size % sizeof(uint64_t) != 0) return error(EINVAL);
-  const RefPtr<Task> other = TRY(find(task, pid));
+  const RefPtr<Task> other = TRY(find_any(task, pid));
   const uint64_t bits = other->affinity.load() & all_cpus(kernel);
   const size_t bytes = size < mask_bytes(kernel) ? size : mask_bytes(kernel);
   if (copy_to_user(mask, &bits, bytes < sizeof bits ? bytes : sizeof bits).faulted) return error(EFAULT);
