@@ -192,6 +192,17 @@ CASE(times) {
   shown("null name is EFAULT or the fd", syscall(SYS_utimensat, AT_FDCWD, nullptr, when, 0));
   const int fd = open("f", O_RDONLY);
   shown("futimens", futimens(fd, when));
+  // A file that is touched does not become older than it was when it was made.
+  for (int i = 0; i < 20; ++i) {
+    unlink("touched");
+    close(open("touched", O_CREAT | O_WRONLY, 0600));
+    struct stat made{}, touched{};
+    stat("touched", &made);
+    utimensat(AT_FDCWD, "touched", nullptr, 0);
+    stat("touched", &touched);
+    const auto ns = [](const timespec& time) { return time.tv_sec * 1'000'000'000 + time.tv_nsec; };
+    if (ns(touched.st_mtim) < ns(made.st_mtim) || ns(touched.st_atim) < ns(made.st_atim)) say("older by being touched");
+  }
   timeval seconds[2] = {{11, 0}, {12, 0}};
   shown("utimes", utimes("f", seconds));
   stat("f", &st);

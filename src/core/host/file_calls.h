@@ -101,8 +101,8 @@ Result<void> rename(int old_directory, const char* old_name, int directory, cons
 Result<size_t> read_link(int directory, const char* name, std::span<char> into);
 Result<void> change_mode(const char* path, uint32_t mode);
 Result<void> change_owner(int directory, const char* name, uint32_t uid, uint32_t gid, int flags);
-/// utimensat(2); a nanoseconds member of kOmitTime leaves that time alone.
-inline constexpr uint32_t kOmitTime = (1u << 30) - 2;
+/// utimensat(2); a nanoseconds member of kOmitTime leaves that time alone, kNowTime sets it to the present.
+inline constexpr uint32_t kOmitTime = (1u << 30) - 2, kNowTime = (1u << 30) - 1;
 Result<void> change_times(int directory, const char* name, const FileTime& access, const FileTime& modify, int flags);
 Result<void> sync_filesystem(int fd);
 

@@ -14,8 +14,9 @@ constexpr size_t kMaximumAttributeBytes = 64 << 10;
 
 bool is_hidden_attribute(std::string_view name) { return name.starts_with(kHiddenAttributePrefix); }
 
-host::FileTime host_time(const std::optional<vfs::Timestamp>& time) {
+host::FileTime host_time(const std::optional<vfs::Timestamp>& time, bool is_now) {
   if (!time) return {0, host::kOmitTime, 0};
+  if (is_now) return {0, host::kNowTime, 0};
   return {time->seconds, time->nanoseconds, 0};
 }
 
@@ -39,7 +40,8 @@ Result<void> HostInode::change(const vfs::MetadataChange& wanted) {
     TRY(host().maps_owners() ? change_record(wanted, status) : change_on_host(wanted, status));
   }
   if (wanted.access_time || wanted.modify_time)
-    TRY(host::change_times(file->fd(), "", host_time(wanted.access_time), host_time(wanted.modify_time), host::at_flags::kEmptyPath));
+    TRY(host::change_times(file->fd(), "", host_time(wanted.access_time, wanted.access_is_now), host_time(wanted.modify_time, wanted.modify_is_now),
+                           host::at_flags::kEmptyPath));
   drop_write_access_if_unused();
   return absorb(TRY(current_status()));
 }

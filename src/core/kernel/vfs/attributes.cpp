@@ -63,6 +63,8 @@ Result<void> Vfs::change_times(const Caller& caller, const Target& target, const
   MetadataChange change;
   if (access.kind != Kind::Omit) change.access_time = access.kind == Kind::Now ? now : access.time;
   if (modify.kind != Kind::Omit) change.modify_time = modify.kind == Kind::Now ? now : modify.time;
+  change.access_is_now = access.kind == Kind::Now;
+  change.modify_is_now = modify.kind == Kind::Now;
   TRY(target.inode.change(change));
   notify_attributes(target);
   return {};

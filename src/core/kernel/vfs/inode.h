@@ -75,6 +75,8 @@ struct MetadataChange {
   std::optional<GroupId> gid;
   std::optional<uint64_t> size_bytes;
   std::optional<Timestamp> access_time, modify_time;
+  /// The time that is set is the present one. A filesystem whose clock is not ours takes its own, lest a file become older by being touched.
+  bool access_is_now = false, modify_is_now = false;
 };
 
 /// One name handed to readdir's caller. `emit` returns false when it has no more room; the entry is then offered again.
