@@ -35,6 +35,8 @@ struct Patching {
   size_t first GUARDED_BY(mutex) = 0, count GUARDED_BY(mutex) = 0;
   WaitQueue jobs;
   Request current;  // of the one patcher thread
+  uint64_t queued GUARDED_BY(mutex) = 0, finished GUARDED_BY(mutex) = 0;
+  WaitQueue finished_one;
   /// Sites that were queued before, by hash: each is offered once. A collision only costs a patch.
   std::atomic<uint64_t> seen[kSeenSites] = {};
   uint64_t next_text_id GUARDED_BY(mutex) = 1;
@@ -146,9 +148,24 @@ void finish_patch_job(uint64_t patched, bool has_its_site) {
   Counters& counters = machine().kernel->counters;
   counters.patched_sites.fetch_add(patched, std::memory_order_relaxed);
   if (!has_its_site) counters.refused_sites.fetch_add(1, std::memory_order_relaxed);
-  Request done;
+  {
+    Request done;
+    MutexLock lock(p.mutex);
+    std::swap(done, p.current);
+  }
+  {
+    MutexLock lock(p.mutex);
+    ++p.finished;
+  }
+  p.finished_one.wake_all();
+}
+
+void wait_for_patches() {
+  Patching& p = patching();
   MutexLock lock(p.mutex);
-  std::swap(done, p.current);
+  const uint64_t noted = p.queued;
+  while (p.finished < noted && p.finished_one.wait(p.mutex).ok()) {
+  }
 }
 
 void note_trapped_call(Task& task, uint64_t site, uint64_t number) {
@@ -165,6 +182,7 @@ void note_trapped_call(Task& task, uint64_t site, uint64_t number) {
     if (p.count == kQueueLength) return;
     Request& request = p.queue[(p.first + p.count++) % kQueueLength];
     request = {std::move(place.text), std::move(file), place.offset, number};
+    ++p.queued;
   }
   p.jobs.wake();
 }

@@ -21,6 +21,9 @@ bool resume_in_trampoline(Task& task, Registers& registers, const Trap& trap);
 /// A guest was interrupted: an instruction pointer in a trampoline becomes the one that the guest's own code would have.
 void leave_trampoline(Task& task, Registers& registers);
 
+/// Waits for the patches of all sites that were noted before.
+void wait_for_patches();
+
 // PatchFunctions (image/patch_protocol.h), for the monitor's patcher thread.
 void next_patch_job(PatchJob* job);
 size_t read_patch_file(uint64_t offset, void* into, size_t bytes);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/kernel/guest/engine.h"
+#include "engine/resident/patching.h"
 #include "engine/vessel/machine.h"
 
 namespace umk::engine {
@@ -35,6 +36,7 @@ class ResidentEngine final : public guest::Engine {
   Result<void> run_in(mm::AddressSpace& space, void (*work)(void*), void* argument) override;
 
   guest::Vdso vdso() override;
+  void finish_reading_programs() override { wait_for_patches(); }
   void kick(Task& task) override;
   uint64_t fs_base(Task& task) override;
   void set_fs_base(Task& task, uint64_t base) override;

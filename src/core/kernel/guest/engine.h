@@ -103,6 +103,9 @@ class Engine {
   /// `space` does not change its process meanwhile. Kernel threads may call it; nobody does who holds the lock of `space`. ESRCH when nothing carries `space` any more.
   virtual Result<void> run_in(mm::AddressSpace& space, void (*work)(void*), void* argument) = 0;
 
+  /// Waits until the engine has let go of the files that it was reading, programs that have ended among them. Not for holders of filesystem locks.
+  virtual void finish_reading_programs() {}
+
   /// Made at boot; the same for all programs.
   virtual Vdso vdso() { return {}; }
 

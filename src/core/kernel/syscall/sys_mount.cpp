@@ -27,7 +27,12 @@ Result<void> sys_mount(Task& task, UserString source, UserString target, UserStr
 
 Result<void> sys_umount2(Task& task, UserString target, int flags) {
   PathArgument text;
-  return vfs_of(task).unmount(task.caller(), vfs::At{nullptr, TRY(text.read(target))}, flags);
+  const vfs::At place{nullptr, TRY(text.read(target))};
+  Result<void> outcome = vfs_of(task).unmount(task.caller(), place, flags);
+  if (outcome.code() != EBUSY) return outcome;
+  // Perhaps only with a program of it that has ended, while its text is still looked through.
+  task.kernel().engine.finish_reading_programs();
+  return vfs_of(task).unmount(task.caller(), place, flags);
 }
 
 // pivot_root(2): processes whose root or working directory was the old root have the new one afterwards.
