@@ -80,6 +80,13 @@ CASE(mapping) {
   shown("populate", map(65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE) != MAP_FAILED);
 }
 
+CASE(unmapping_everything) {
+  constexpr unsigned long kEnd = 0x7ffffffff000;
+  shown("beyond the end", syscall(SYS_munmap, 0, kEnd + 4096));
+  shown("at the end", syscall(SYS_munmap, kEnd, 4096));
+  in_child("all", [] { syscall(SYS_munmap, 0, kEnd); });
+}
+
 CASE(protection) {
   char* a = map(5 * 4096);
   memset(a, 'x', 5 * 4096);

@@ -10,6 +10,7 @@ namespace umk::layout {
 
 inline constexpr uint64_t kUserStart = 0x10000;             // vm.mmap_min_addr's usual value
 inline constexpr uint64_t kUserEnd = 0x7dff'8010'0000;      // first address that is not the guest's
+inline constexpr uint64_t kLinuxUserEnd = 0x7fff'ffff'f000; // where it begins on Linux: programs may name what lies between, and find nothing
 
 inline constexpr uint64_t kVesselPage = kUserEnd;           // private, closed to guests: who is who in this process
 inline constexpr uint64_t kVesselPageBytes = 0x5000;        // a line pointer a thread, and one

@@ -1,4 +1,6 @@
 // munmap(2) and mprotect(2).
+#include <algorithm>
+
 #include "core/host/calls.h"
 #include "core/kernel/mm/address_space.h"
 
@@ -7,12 +9,14 @@ namespace umk::mm {
 using guest::kProtExec, guest::kProtRead, guest::kProtWrite;
 
 Result<void> AddressSpace::unmap(uint64_t start, uint64_t length) {
-  if (!is_aligned(start, kPageSize) || start >= layout::kUserEnd || length > layout::kUserEnd - start) return error(EINVAL);
+  if (!is_aligned(start, kPageSize) || start >= layout::kLinuxUserEnd || length > layout::kLinuxUserEnd - start) return error(EINVAL);
   length = page_up(length);
   if (length == 0) return error(EINVAL);
+  const uint64_t end = std::min(start + length, layout::kUserEnd);
+  if (start >= end) return {};
   DeadAreas dead;
   MutexLock lock(mutex_);
-  return unmap_locked(start, start + length, dead);
+  return unmap_locked(start, end, dead);
 }
 
 Result<void> AddressSpace::unmap_locked(uint64_t start, uint64_t end, DeadAreas& dead) {
