@@ -139,7 +139,8 @@ def check_beside(folder):
         a=$(count 'Free inodes')
         rmdir d1 d2
         echo $(($(count 'Free inodes') - a))
-        tune2fs -m 10 -c 77 -L first /dev/ubda > /dev/null
+        tune2fs -m 10 -c 77 /dev/ubda > /dev/null
+        tune2fs -L first /dev/ubda > /dev/null
         mkdir d4
         sync
         count 'Maximum mount count'

@@ -133,7 +133,8 @@ Result<void> Volume::grow_last_group(uint64_t blocks) {
 Result<void> Volume::add_group(const NewGroup& group) {
   return grow_alone([&]() -> Result<void> {
     const uint64_t first = geometry_.group_first_block(geometry_.group_count), end = first + group.blocks;
-    if (group.number != geometry_.group_count || geometry_.block_count != first || group.blocks == 0 || group.blocks > geometry_.blocks_per_group) return error(EINVAL);
+    if (group.number != geometry_.group_count || geometry_.block_count != first) return error(EINVAL);
+    if (group.blocks == 0 || group.blocks > geometry_.blocks_per_group) return error(EINVAL);
     if (group.reserved_blocks > group.blocks / 5) return error(EINVAL);
     TRY(check_new_size(end));
     Geometry whole = grown_to(end);
@@ -145,8 +146,8 @@ Result<void> Volume::add_group(const NewGroup& group) {
     const auto is_inside = [&](uint64_t block, uint64_t count) { return block >= from && count <= group.blocks && block <= end - count; };
     const auto meet = [](uint64_t block, uint64_t table, uint64_t count) { return block >= table && block - table < count; };
     if (!is_inside(group.block_bitmap, 1) || !is_inside(group.inode_bitmap, 1) || !is_inside(group.inode_table, table_blocks)) return error(EINVAL);
-    if (group.block_bitmap == group.inode_bitmap || meet(group.block_bitmap, group.inode_table, table_blocks) || meet(group.inode_bitmap, group.inode_table, table_blocks))
-      return error(EINVAL);
+    if (group.block_bitmap == group.inode_bitmap) return error(EINVAL);
+    if (meet(group.block_bitmap, group.inode_table, table_blocks) || meet(group.inode_bitmap, group.inode_table, table_blocks)) return error(EINVAL);
     return enter_groups(whole, std::span(&group, 1));
   });
 }
@@ -360,8 +361,10 @@ void Volume::write_backups(uint32_t first_index) {
       if (index < indices) {
         // Groups that have descriptors of their own hold no others.
         const uint64_t groups = has_meta_groups ? uint64_t{indices} * in_block : geometry_.group_count;
-        for (uint32_t group = 1; group < groups && group < geometry_.group_count; ++group)
-          if (geometry_.group_has_superblock(group)) TRY(device_->write((geometry_.group_first_block(group) + 1 + index) << bits, ConstBytes(copy.data(), copy.size())));
+        for (uint32_t group = 1; group < groups && group < geometry_.group_count; ++group) {
+          if (!geometry_.group_has_superblock(group)) continue;
+          TRY(device_->write((geometry_.group_first_block(group) + 1 + index) << bits, ConstBytes(copy.data(), copy.size())));
+        }
         continue;
       }
       for (const uint32_t group : {index * in_block + 1, index * in_block + in_block - 1}) {
