@@ -22,7 +22,7 @@ struct KernelStackHead {
   /// The Syscall User Dispatch selector of the host thread that runs on this stack now; the host-call stub opens it around
   /// each host call. Assembly knows this offset (8).
   volatile uint8_t* selector = nullptr;
-  /// The futex word that the context sleeps on (sync/park.h): 1 awake, 2 about to sleep but still looking, 0 asleep or nearly so.
+  /// The futex word that the context sleeps on (sync/park.h): 1 awake, 2 about to sleep but still looking, 0 (or 3, when nothing but a wake-up ends it) asleep or nearly so.
   std::atomic<uint32_t> wake_word{1};
   /// Why an interruptible sleep must end: bits of sync::Interrupt.
   std::atomic<uint32_t> interrupts{0};
