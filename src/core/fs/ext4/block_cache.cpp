@@ -58,10 +58,12 @@ Result<RefPtr<Buffer>> BlockCache::read(uint64_t block, BufferKind kind, uint32_
   return buffer;
 }
 
-// As far as that works. The buffers are held while the device is read, so none of them can be changed, written and dropped behind our back; one that
-// somebody else has read or made meanwhile is left alone.
+// As far as that works. The buffers are held while the device is read, so none of them can be changed, written and dropped
+// behind our back; one that somebody else has read or made meanwhile is left alone.
 void BlockCache::read_around(uint64_t block, Around around) {
-  if (block < around.first || block - around.first >= around.count || around.first >= block_count_ || around.count > block_count_ - around.first) return;
+  if (block < around.first || block - around.first >= around.count || around.first >= block_count_ ||
+      around.count > block_count_ - around.first)
+    return;
   const uint64_t first = std::max(around.first, round_down(block, kMostAround));
   const uint32_t count = static_cast<uint32_t>(std::min<uint64_t>(around.first + around.count, first + kMostAround) - first);
   RefPtr<Buffer> absent[kMostAround];

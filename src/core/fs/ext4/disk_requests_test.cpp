@@ -81,7 +81,9 @@ TEST_F(DiskRequestsTest, WhatWasReadAheadIsCheckedBeforeItIsUsed) {
   // A letter of a name, which only the block's checksum tells.
   const std::string_view bytes(reinterpret_cast<const char*>(image.data()), image.size());
   size_t damaged = 0;
-  for (size_t at = bytes.find("a-file-with-a-name-7"); at != std::string_view::npos; at = bytes.find("a-file-with-a-name-7", at + 1), ++damaged) image[at] = std::byte{'b'};
+  for (size_t at = bytes.find("a-file-with-a-name-7"); at != std::string_view::npos;
+       at = bytes.find("a-file-with-a-name-7", at + 1), ++damaged)
+    image[at] = std::byte{'b'};
   ASSERT_GT(damaged, 0u);
   ASSERT_EQ(mount(image, "errors=continue"), 0);
   int failed = 0;

@@ -132,8 +132,9 @@ size_t CacheWindow::fill_fresh(ChunkNumber chunk, uint64_t within, size_t bytes,
     if (piece.length > bytes - done) piece.length = bytes - done;
     const uint64_t place = offset(chunk) + within + done;
     if (!buffer.is_kernel() && !is_user_range(piece.address, piece.length)) break;
-    const Result<size_t> put = buffer.is_kernel() ? host::pwrite(fd_, std::span(reinterpret_cast<const std::byte*>(piece.address), piece.length), place)
-                                                  : host::pwrite(fd_, host::UserRange::checked(piece.address, piece.length), place);
+    const Result<size_t> put = buffer.is_kernel()
+                                   ? host::pwrite(fd_, std::span(reinterpret_cast<const std::byte*>(piece.address), piece.length), place)
+                                   : host::pwrite(fd_, host::UserRange::checked(piece.address, piece.length), place);
     // A page of the guest that is to be brought in first, perhaps.
     if (!put.ok() || put.value() == 0) break;
     buffer.advance(put.value());

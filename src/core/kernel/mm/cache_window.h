@@ -146,7 +146,7 @@ class CacheWindow {
 
   Mutex mutex_{LockRank::Memory};
   Vector<std::unique_ptr<Group>> groups_ GUARDED_BY(mutex_);  // null: all free
-  ChunkNumber lowest_free_ GUARDED_BY(mutex_) = 1;            // no free chunk lies below
+  ChunkNumber lowest_free_ GUARDED_BY(mutex_) = 1;  // no free chunk lies below
   uint64_t used_ = 0;
   Chunk pool_[kPoolChunks] GUARDED_BY(mutex_);
   size_t pool_size_ GUARDED_BY(mutex_) = 0;

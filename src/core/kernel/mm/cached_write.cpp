@@ -37,7 +37,8 @@ Result<size_t> CachedFile::write(uint64_t offset, UserInBuffer& buffer) {
   while (buffer.remaining() > 0) {
     Result<size_t> written = write_some(offset, kChunkBytes, buffer);
     // Where there is no room for all of it there may be some for its first page.
-    if (!written.ok() && (written.code() == ENOSPC || written.code() == EDQUOT || written.code() == ENOMEM)) written = write_some(offset, kPageSize - offset % kPageSize, buffer);
+    if (!written.ok() && (written.code() == ENOSPC || written.code() == EDQUOT || written.code() == ENOMEM))
+      written = write_some(offset, kPageSize - offset % kPageSize, buffer);
     if (!written.ok()) {
       if (total == 0) return written.failure();
       break;
@@ -75,7 +76,8 @@ Result<size_t> CachedFile::write_some(uint64_t offset, size_t most, UserInBuffer
     const size_t done = copied.value_or(0);
     if (done < length) {
       const unsigned used = static_cast<unsigned>(((within + done + kPageSize - 1) >> kPageShift) - page);
-      if (const PageMask unused = static_cast<PageMask>(pages & ~page_mask(page, done == 0 ? 0 : used))) drop_unwritten(chunk_index, unused);
+      if (const PageMask unused = static_cast<PageMask>(pages & ~page_mask(page, done == 0 ? 0 : used)))
+        drop_unwritten(chunk_index, unused);
     }
     return copied;
   }
@@ -273,7 +275,8 @@ Result<size_t> CachedFile::write_direct(uint64_t offset, UserInBuffer& buffer) {
   TRY(check_alignment(offset, buffer));
   const uint64_t size = backing_.mappable_bytes();
   // Only whole pages within the file go past the cache; what is left the owner writes out afterwards.
-  if (offset % kPageSize != 0 || buffer.remaining() < kPageSize || size < kPageSize || offset > page_down(size) - kPageSize) return write(offset, buffer);
+  if (offset % kPageSize != 0 || buffer.remaining() < kPageSize || size < kPageSize || offset > page_down(size) - kPageSize)
+    return write(offset, buffer);
   const uint64_t first_pages = buffer.remaining() >> kPageShift;
   const uint64_t bounce_pages = first_pages < kDirectPages ? first_pages : kDirectPages;
   std::unique_ptr<std::byte[]> bounce(new (std::nothrow) std::byte[bounce_pages << kPageShift]);
@@ -318,7 +321,8 @@ Result<void> CachedFile::write_past_cache(uint64_t first_page, PageMemory memory
   for (uint64_t page = 0; page < count; ++page) {
     const Entry entry = store_.load((first_page + page) / kPagesInChunk);
     const unsigned within = static_cast<unsigned>((first_page + page) % kPagesInChunk);
-    if ((entry.present >> within) & 1) memcpy(cache_.window().address(entry.chunk) + within * kPageSize, memory.data() + page * kPageSize, kPageSize);
+    if ((entry.present >> within) & 1)
+      memcpy(cache_.window().address(entry.chunk) + within * kPageSize, memory.data() + page * kPageSize, kPageSize);
   }
   // A page that is being written now could overtake.
   wait_for_write_back(first_page << kPageShift, (first_page + count) << kPageShift);
