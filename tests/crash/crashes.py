@@ -169,6 +169,8 @@ KINDS = {
     "ext3": {"features": "-t ext3"},
     "orphan_file": {"features": "-t ext4 -O orphan_file -J size=4"},
     "short_commits": {"features": "-t ext4", "options": "-o commit=1"},
+    "journaled_data": {"features": "-t ext4", "options": "-o data=journal"},
+    "writeback_data": {"features": "-t ext4", "options": "-o data=writeback"},
     "copy_on_write": {"features": "-t ext4", "with_cow": True},
 }
 
