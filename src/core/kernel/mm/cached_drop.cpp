@@ -1,12 +1,16 @@
 // Taking pages out of the cache: truncation, holes, reclaim.
 #include <cstring>
 
+#include "core/host/calls.h"
 #include "core/kernel/mm/cached_file.h"
 #include "core/kernel/mm/page_cache.h"
 
 namespace umk::mm {
 
 namespace {
+
+/// A file whose pages are all dirty, mapped or locked is not searched again at once.
+constexpr uint64_t kFruitlessPause = 10'000'000;
 
 /// The pages of a chunk that lie in [first_page, end_page).
 PageMask pages_within(uint64_t chunk_index, uint64_t first_page, uint64_t end_page) {
@@ -164,21 +168,34 @@ uint64_t CachedFile::invalidate(uint64_t first_page, uint64_t count) {
   return freed;
 }
 
+bool CachedFile::has_nothing_to_reclaim(uint64_t now_ns) const {
+  if (store_.present_pages_.load(std::memory_order_relaxed) <= dirty_pages_.load(std::memory_order_relaxed) + written_pages_.load(std::memory_order_relaxed)) return true;
+  return now_ns < fruitless_until_ns_.load(std::memory_order_relaxed);
+}
+
 uint64_t CachedFile::reclaim_some(uint64_t pages, bool second_chance, bool* is_round) {
   uint64_t freed = 0;
   *is_round = false;
   MutexLock lock(store_.mutex_);
+  // Nothing goes while somebody looks.
+  if (store_.pins_.load(std::memory_order_seq_cst) & PageStore::kReaderPins) {
+    *is_round = true;
+    return 0;
+  }
   for (unsigned look = 0; look < kChunksInLook && freed < pages; ++look) {
     const std::optional<uint64_t> index = store_.tree_.next_used(clock_hand_);
     clock_hand_ = index ? *index + 1 : 0;
     if (!index) {
       *is_round = true;
-      break;
+      if (!second_chance && freed_in_round_ + freed == 0) fruitless_until_ns_.store(host::now_ns(host::Clock::Monotonic) + kFruitlessPause, std::memory_order_relaxed);
+      freed_in_round_ = 0;
+      return freed;
     }
-    cache_.counters.pages_scanned.fetch_add(kPagesInChunk, std::memory_order_relaxed);
+    cache_.counters.pages_scanned.fetch_add(count_pages(store_.load(*index).present), std::memory_order_relaxed);
     if (second_chance && (state_of(*index)->fetch_and(~State::kReferenced, std::memory_order_relaxed) & State::kReferenced)) continue;
     freed += reclaim_chunk_locked(*index, 0xffff);
   }
+  freed_in_round_ += freed;
   return freed;
 }
 

@@ -241,6 +241,8 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   uint64_t reclaim_chunk_locked(uint64_t chunk_index, PageMask candidates) REQUIRES(store_.mutex_);
   /// For the clock: looks at some chunks from where it stopped, drops up to about `pages`. `is_round`: it came to the end of the file.
   uint64_t reclaim_some(uint64_t pages, bool second_chance, bool* is_round);
+  /// All of its pages are dirty, or none went when they were looked at a moment ago: the clock passes by.
+  bool has_nothing_to_reclaim(uint64_t now_ns) const;
   /// For the write-back thread, which holds no lock: takes up to about `pages` clean pages away from the guests that map them.
   uint64_t evict_mapped(uint64_t pages);
 
@@ -294,6 +296,8 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   uint64_t first_dirty_chunk_ GUARDED_BY(store_.mutex_) = UINT64_MAX;
   uint64_t last_dirty_chunk_ GUARDED_BY(store_.mutex_) = 0;
   uint64_t clock_hand_ GUARDED_BY(store_.mutex_) = 0, evict_hand_ GUARDED_BY(store_.mutex_) = 0;
+  uint64_t freed_in_round_ GUARDED_BY(store_.mutex_) = 0;  // since the clock's hand was at the start
+  std::atomic<uint64_t> fruitless_until_ns_{0};
   // Races on these cost a read-ahead that is too long or too short.
   std::atomic<Advice> advice_{Advice::Normal};
   Stream streams_[kStreams];

@@ -109,6 +109,7 @@ void CachedFile::finish_run(const Run& run, const Result<void>& outcome, bool st
     }
     written_pages_.fetch_sub(run.count, std::memory_order_relaxed);
   }
+  fruitless_until_ns_.store(0, std::memory_order_relaxed);
   cache_.note_written(run.count);
   if (was_clean) cache_.note_dirtied(*this, true);
   if (waiters_.has_waiters()) waiters_.wake_all();

@@ -319,6 +319,8 @@ Result<void> PageCache::try_charge(uint64_t pages) {
 
 uint64_t PageCache::reclaim(uint64_t pages) {
   uint64_t freed = 0;
+  // Who wants everything has every file looked at.
+  const uint64_t now = pages == UINT64_MAX ? UINT64_MAX : now_ns();
   for (const bool second_chance : {true, false}) {
     // Once round: big files take more than one look.
     uint64_t looks;
@@ -331,7 +333,7 @@ uint64_t PageCache::reclaim(uint64_t pages) {
       if (files_.empty()) break;
       CachedFile& file = files_.front();
       bool is_round = true;
-      if (file.present_bytes() != 0) freed += file.reclaim_some(pages - freed, second_chance, &is_round);
+      if (!file.has_nothing_to_reclaim(now)) freed += file.reclaim_some(pages - freed, second_chance, &is_round);
       if (!is_round) continue;
       file.ListHook<CachedFileTag>::unlink();
       files_.push_back(file);

@@ -261,6 +261,8 @@ void PageStore::sweep_locked(uint64_t first, uint64_t last) {
   for (std::optional<uint64_t> index = tree_.next_used(first); index && *index <= last; index = tree_.next_used(*index + 1)) {
     Slot& slot = *tree_.find(*index);
     Entry entry = Entry::unpack(slot.load(std::memory_order_relaxed));
+    // Memory that is being filled.
+    if (is_tracked() && (tree_.second(*index, &slot)->load(std::memory_order_relaxed) & State::kBusy)) continue;
     if (entry.present == 0) {
       slot.store(0, std::memory_order_seq_cst);
       if (is_tracked()) tree_.second(*index, &slot)->store(0, std::memory_order_relaxed);

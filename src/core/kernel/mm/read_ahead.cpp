@@ -32,17 +32,14 @@ uint64_t CachedFile::start_fill(uint64_t first, uint64_t count, bool marks) {
   if (!made.ok() || !budget.try_charge(count).ok()) return 0;
   BackgroundFill& fill = *made.value();
   fill.run.first = first;
-  store_.pin();
+  // Busy chunks stay where they are, so no pin keeps the rest of the file from being reclaimed meanwhile.
   {
     MutexLock lock(store_.mutex_);
     if (no_fills_ == 0 && !is_present(first)) (void)claim_run_locked(fill.run, count, budget);
     if (fill.run.count != 0 && marks) state_of(first / kPagesInChunk)->fetch_or(State::kAhead, std::memory_order_relaxed);
   }
   count = fill.run.count;
-  if (count == 0) {
-    store_.unpin();
-    return 0;
-  }
+  if (count == 0) return 0;
   // Whoever is told of the end frees it.
   (void)made.value().release();
   backing_.start_reading(first, fill.run.memory(), fill);
@@ -57,7 +54,6 @@ void CachedFile::end_background_fill(BackgroundFill& fill, int error_code) {
     waiters_.wake_all();
   }
   delete &fill;
-  store_.unpin();
   // Under the mutex to the end: the file may go as soon as nothing is in flight.
   MutexLock lock(store_.mutex_);
   --fills_in_flight_;
