@@ -182,7 +182,26 @@ print("alive")
     return disks.problems_of(outcome, "4096\n5\nTrue\nTrue\n14\nalive\n")
 
 
-CHECKS = [check_memory, check_changes, check_vanishing]
+def check_giving_back(folder):
+    """What drop_caches drops is the host's again."""
+    image, _ = make_image(folder, 64)
+    script = """
+mount /dev/ubda /mnt; cat /mnt/data > /dev/null; echo full; read _
+echo 3 > /proc/sys/vm/drop_caches; echo empty; read _
+"""
+    words = [harness.UMK, "run", "--root", "/", f"ubd0={image}", "--", "/bin/sh", "-c", script]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as machine:
+        sizes = []
+        for _ in range(2):
+            machine.stdout.readline()
+            sizes.append(memory_of(machine.pid))
+            machine.stdin.write(b"\n")
+            machine.stdin.flush()
+        machine.wait(timeout=30)
+    return [] if sizes[0] > 64 and sizes[1] < 32 else [f"{sizes[0]:.0f} MiB before and {sizes[1]:.0f} after"]
+
+
+CHECKS = [check_memory, check_changes, check_vanishing, check_giving_back]
 
 
 def run_all(report, wanted):
