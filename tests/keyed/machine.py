@@ -32,7 +32,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.dirname(os.path.dirname(HERE))
 CACHE = os.path.join(SOURCE, "build/keyed")
-MODULES = ["9p", "9pnet_virtio", "overlay"]
+MODULES = ["9p", "9pnet_virtio", "overlay", "loop", "crc32c_generic", "ext4"]
 SOURCES = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm-backports main\n"
 PACKAGE = r"linux-image-6\.12\.[0-9]+\+deb12-amd64"
 PROCESSOR = "max,la57=off"
