@@ -81,7 +81,7 @@ CASE(wait_by_id) {
   child = fork();
   if (child == 0) {
     raise(SIGSTOP);
-    raise(SIGKILL);
+    for (;;) pause();
   }
   shown_info("stopped", waitid(P_PID, static_cast<id_t>(child), &info, WSTOPPED), info, child);
   info.si_pid = 9;
@@ -89,6 +89,7 @@ CASE(wait_by_id) {
   shown("pid is 0", info.si_pid);
   kill(child, SIGCONT);
   shown_info("continued", waitid(P_PID, static_cast<id_t>(child), &info, WCONTINUED | WEXITED), info, child);
+  kill(child, SIGKILL);
   shown_info("killed", waitid(P_PID, static_cast<id_t>(child), &info, WEXITED), info, child);
   rusage usage{};
   child = fork();
