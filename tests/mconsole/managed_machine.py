@@ -105,11 +105,13 @@ class Machine:
             require(self.process.poll() is None, f"umk ended with {self.process.returncode}: {self.text()[-500:]}")
             require(time.monotonic() < deadline, f"no management console after {seconds} s: {self.text()[-500:]}")
             try:
-                with Client(self.socket, seconds) as client:
+                with Client(self.socket, 2) as client:
                     error, text = client.ask("version")
                 break
             except (FileNotFoundError, ConnectionRefusedError):  # not yet, or of a machine that was killed
                 time.sleep(0.001)
+            except TimeoutError:  # of one that was killed just now: its last process took the request along
+                pass
         require(error == 0 and text.startswith("Linux "), text)
         return time.monotonic() - self.started
 
