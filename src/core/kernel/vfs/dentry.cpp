@@ -123,7 +123,11 @@ bool DentryCache::unchain(Dentry& dentry, uint32_t most_references) {
   if (!dentry.hashed_.load(std::memory_order_acquire)) return false;
   bool found = false;
   {
-    Bucket& bucket = bucket_of(*dentry.parent_, dentry.hash_);
+    // A rename may give it another parent meanwhile: then it is not in this bucket any more, and stays where it is now.
+    Bucket& bucket = [&]() -> Bucket& {
+      MutexLock lock(tree_mutex_);
+      return bucket_of(*dentry.parent_, dentry.hash_);
+    }();
     MutexLock lock(bucket.mutex);
     // Under the lock nobody finds it, so a count that shows no other user stays so.
     for (Dentry** link = &bucket.first; *link && !found && dentry.reference_count() <= most_references;) {
