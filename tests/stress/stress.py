@@ -13,18 +13,18 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # a moment after its parent has waited for it, so the shell reads the counters itself, and looks again and again.
 AROUND = """
 count() {
-  counters=
+  counters= kept=
   while read -r line; do
     counters="$counters$line
 "
-    case "$line" in "tasks "*) tasks=$line;; esac
+    case "$line" in "tasks "*|"vessels "*) kept="$kept $line";; esac
   done < /proc/umk/counters
 }
-count; before=$counters; tasks_before=$tasks
+count; before=$counters; kept_before=$kept
 "$@"; status=$?
 sleep 0.5
 looks=0
-while count; [ "$tasks" != "$tasks_before" ] && [ $looks -lt 60000 ]; do looks=$((looks + 1)); done
+while count; [ "$kept" != "$kept_before" ] && [ $looks -lt 60000 ]; do looks=$((looks + 1)); done
 echo "before"; echo "$before"
 echo "after"; echo "$counters"
 exit $status
