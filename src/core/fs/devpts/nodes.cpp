@@ -15,14 +15,7 @@ Result<RefPtr<vfs::Inode>> Root::lookup(std::string_view name) {
 
 Result<uint64_t> Root::list(uint64_t position, vfs::InodeNumber parent_number, vfs::DirectorySink& sink) {
   constexpr uint64_t kFirstSlave = 3;  // position of slave 0
-  if (position == 0) {
-    if (!sink.emit(".", number(), vfs::FileType::Directory, 1)) return position;
-    position = 1;
-  }
-  if (position == 1) {
-    if (!sink.emit("..", parent_number, vfs::FileType::Directory, 2)) return position;
-    position = 2;
-  }
+  if (!vfs::list_self_and_parent(position, number(), parent_number, sink)) return position;
   if (position == 2) {
     if (!sink.emit("ptmx", Instance::kMultiplexerNumber, vfs::FileType::CharacterDevice, kFirstSlave)) return position;
     position = kFirstSlave;

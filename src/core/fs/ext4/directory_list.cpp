@@ -7,21 +7,12 @@ namespace umk::ext4 {
 
 namespace {
 
-constexpr uint64_t kFirstPosition = 2;
-
 vfs::FileType type_of(const DirectoryEntry& entry) { return static_cast<vfs::FileType>(mode_of_type_code(entry.type)); }
 
 }  // namespace
 
 Result<uint64_t> DirectoryNode::list(uint64_t position, vfs::InodeNumber parent_number, vfs::DirectorySink& sink) {
-  if (position == 0) {
-    if (!sink.emit(".", number(), vfs::FileType::Directory, 1)) return position;
-    position = 1;
-  }
-  if (position == 1) {
-    if (!sink.emit("..", parent_number, vfs::FileType::Directory, kFirstPosition)) return position;
-    position = kFirstPosition;
-  }
+  if (!vfs::list_self_and_parent(position, number(), parent_number, sink)) return position;
   note_access();
   const bool by_hash = volume().geometry().has_compat(compat::kDirectoryIndex) && (is_indexed() || block_count() == 1);
   return by_hash ? list_by_hash(position, sink) : list_linear(position, sink);
@@ -42,12 +33,12 @@ void DirectoryNode::note_access() {
 Result<uint64_t> DirectoryNode::list_linear(uint64_t position, vfs::DirectorySink& sink) {
   const Geometry& geometry = volume().geometry();
   for (;;) {
-    const uint64_t place = position - kFirstPosition;
+    const uint64_t place = position - vfs::kFirstNamePosition;
     if (place >= size_bytes()) return position;
     const uint32_t logical = static_cast<uint32_t>(place >> geometry.block_bits);
     RefPtr<Buffer> buffer = TRY(read_block(logical, BufferKind::DirectoryLeaf));
     const DirectoryBlock block = leaf_of(*buffer);
-    const uint64_t start = kFirstPosition + (uint64_t{logical} << geometry.block_bits);
+    const uint64_t start = vfs::kFirstNamePosition + (uint64_t{logical} << geometry.block_bits);
     for (auto entry = block.next(static_cast<uint32_t>(place & (geometry.block_size - 1))); entry; entry = block.after(*entry)) {
       if (entry->name == "." || entry->name == "..") continue;
       if (!sink.emit(entry->name, entry->inode, type_of(*entry), start + entry->offset + 1)) return start + entry->offset;
@@ -65,9 +56,9 @@ Result<uint64_t> DirectoryNode::list_by_hash(uint64_t position, vfs::DirectorySi
   const Geometry& geometry = volume().geometry();
   const uint8_t version = is_indexed() ? TRY(index_version()) : geometry.hash_version;
   // A hash has 31 bits that count.
-  const auto position_of = [](const NameHash& hash) { return kFirstPosition + 1 + (uint64_t{hash.major >> 1} << 32 | hash.minor); };
+  const auto position_of = [](const NameHash& hash) { return vfs::kFirstNamePosition + 1 + (uint64_t{hash.major >> 1} << 32 | hash.minor); };
   IndexPath path;
-  if (is_indexed()) TRY(follow_index(position > kFirstPosition ? static_cast<uint32_t>((position - kFirstPosition - 1) >> 32) << 1 : 0, path));
+  if (is_indexed()) TRY(follow_index(position > vfs::kFirstNamePosition ? static_cast<uint32_t>((position - vfs::kFirstNamePosition - 1) >> 32) << 1 : 0, path));
   for (bool has_more = true; has_more;) {
     // The entries of a leaf, with those that have the same hash and did not fit into it.
     Vector<RefPtr<Buffer>> buffers;

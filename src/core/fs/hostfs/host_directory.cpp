@@ -50,9 +50,8 @@ Result<FileType> HostInode::type_of_entry(std::string_view name, uint8_t host_ty
 
 Result<uint64_t> HostInode::list(uint64_t position, vfs::InodeNumber parent_number, vfs::DirectorySink& sink) {
   if (is_covered_) {
-    if (position == 0 && !sink.emit(".", number(), FileType::Directory, 1)) return position;
-    if (position <= 1 && !sink.emit("..", parent_number, FileType::Directory, 2)) return uint64_t{1};
-    return uint64_t{2};
+    vfs::list_self_and_parent(position, number(), parent_number, sink);
+    return position;
   }
   RefPtr<HostDescriptor> directory = TRY(descriptor(HostDescriptor::kRead));
   // Seeking makes the host look for its place; a reader that goes on needs none. From the start it must see what is new.

@@ -4,8 +4,6 @@ namespace umk::iso9660 {
 
 namespace {
 
-constexpr uint64_t kFirstPosition = 2;
-
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
 
 }  // namespace
@@ -32,25 +30,18 @@ Result<RefPtr<vfs::Inode>> DirectoryNode::lookup(std::string_view name) {
 }
 
 Result<uint64_t> DirectoryNode::list(uint64_t position, vfs::InodeNumber parent_number, vfs::DirectorySink& sink) {
-  if (position == 0) {
-    if (!sink.emit(".", number_, vfs::FileType::Directory, 1)) return position;
-    position = 1;
-  }
-  if (position == 1) {
-    if (!sink.emit("..", parent_number, vfs::FileType::Directory, kFirstPosition)) return position;
-    position = kFirstPosition;
-  }
-  DirectoryScan scan(home(), place_, size_bytes(), position - kFirstPosition);
+  if (!vfs::list_self_and_parent(position, number_, parent_number, sink)) return position;
+  DirectoryScan scan(home(), place_, size_bytes(), position - vfs::kFirstNamePosition);
   ScannedFile file;
   while (TRY(scan.next(file))) {
     // Of directories the number is where they are.
     const uint64_t own_block = file.fields.child ? *file.fields.child : file.record.extent;
     const vfs::InodeNumber number = Volume::number_at(file.is_directory() ? own_block << home().block_bits() : file.place);
-    const uint64_t next = kFirstPosition + scan.position();
-    if (!sink.emit(file.name, number, file.type(), next)) return kFirstPosition + file.position;
+    const uint64_t next = vfs::kFirstNamePosition + scan.position();
+    if (!sink.emit(file.name, number, file.type(), next)) return vfs::kFirstNamePosition + file.position;
     position = next;
   }
-  return kFirstPosition + scan.position();
+  return vfs::kFirstNamePosition + scan.position();
 }
 
 }  // namespace umk::iso9660

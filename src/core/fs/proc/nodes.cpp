@@ -100,13 +100,9 @@ Result<RefPtr<vfs::Inode>> DirectoryNode::lookup(std::string_view name) {
 }
 
 bool DirectoryNode::list_table(uint64_t& position, vfs::InodeNumber parent_number, vfs::DirectorySink& sink) {
+  if (!vfs::list_self_and_parent(position, number(), parent_number, sink)) return false;
   for (; position < first_dynamic_position(); ++position) {
-    if (position < 2) {
-      const bool is_self = position == 0;
-      if (!sink.emit(is_self ? "." : "..", is_self ? number() : parent_number, vfs::FileType::Directory, position + 1)) return false;
-      continue;
-    }
-    const Entry& child = entry().children[position - 2];
+    const Entry& child = entry().children[position - vfs::kFirstNamePosition];
     const auto type = static_cast<vfs::FileType>(child.mode & vfs::kFileTypeMask);
     if (!sink.emit(child.name, child_number(number(), child.name), type, position + 1)) return false;
   }

@@ -55,7 +55,7 @@ class DirectoryNode : public Node {
 
  protected:
   /// Positions: 0 ".", 1 "..", then the entries of the table; what a derived directory lists begins here.
-  uint64_t first_dynamic_position() const { return 2 + entry().children.size(); }
+  uint64_t first_dynamic_position() const { return vfs::kFirstNamePosition + entry().children.size(); }
   /// "." and ".." and the table; true when all of it was emitted and `position` is first_dynamic_position() or more.
   bool list_table(uint64_t& position, vfs::InodeNumber parent_number, vfs::DirectorySink& sink);
 };

@@ -4,8 +4,6 @@ namespace umk::squashfs {
 
 namespace {
 
-constexpr uint64_t kFirstPosition = 2;
-
 vfs::FileType type_of(Kind kind) {
   switch (kind) {
     case Kind::Directory: return vfs::FileType::Directory;
@@ -59,26 +57,19 @@ Result<RefPtr<vfs::Inode>> DirectoryNode::lookup(std::string_view name) {
 }
 
 Result<uint64_t> DirectoryNode::list(uint64_t position, vfs::InodeNumber parent_number, vfs::DirectorySink& sink) {
-  if (position == 0) {
-    if (!sink.emit(".", number_, vfs::FileType::Directory, 1)) return position;
-    position = 1;
-  }
-  if (position == 1) {
-    if (!sink.emit("..", parent_number, vfs::FileType::Directory, kFirstPosition)) return position;
-    position = kFirstPosition;
-  }
-  if (position - kFirstPosition >= record_.directory_bytes()) return position;
-  const Start start = TRY(find_start([&](const IndexEntry& entry) { return entry.position <= position - kFirstPosition; }));
+  if (!vfs::list_self_and_parent(position, number_, parent_number, sink)) return position;
+  if (position - vfs::kFirstNamePosition >= record_.directory_bytes()) return position;
+  const Start start = TRY(find_start([&](const IndexEntry& entry) { return entry.position <= position - vfs::kFirstNamePosition; }));
   MetadataStream stream(home(), start.block, start.offset);
   DirectoryReader reader(stream, start.position, record_.directory_bytes());
   DirectoryEntry entry;
   for (;;) {
     Result<bool> more = reader.next(entry);
     if (!more.ok()) return home().damaged("directory", number());
-    if (!more.value()) return kFirstPosition + reader.position();
-    const uint64_t here = kFirstPosition + entry.position;
+    if (!more.value()) return vfs::kFirstNamePosition + reader.position();
+    const uint64_t here = vfs::kFirstNamePosition + entry.position;
     if (here < position) continue;
-    if (!sink.emit(entry.name, entry.number, type_of(entry.kind), kFirstPosition + reader.position())) return here;
+    if (!sink.emit(entry.name, entry.number, type_of(entry.kind), vfs::kFirstNamePosition + reader.position())) return here;
   }
 }
 

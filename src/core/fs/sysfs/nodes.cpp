@@ -105,17 +105,11 @@ Result<RefPtr<vfs::Inode>> Directory::lookup(std::string_view name) {
 }
 
 Result<uint64_t> Directory::list(uint64_t position, vfs::InodeNumber parent_number, vfs::DirectorySink& sink) {
+  if (!vfs::list_self_and_parent(position, number(), parent_number, sink)) return position;
   MutexLock lock(children_mutex_);
-  for (; position < children_.size() + 2; ++position) {
-    bool taken;
-    if (position < 2) {
-      taken = sink.emit(position == 0 ? "." : "..", position == 0 ? number() : parent_number, vfs::FileType::Directory, position + 1);
-    } else {
-      const Child& child = children_[position - 2];
-      if (!child.is_there()) continue;
-      taken = sink.emit(child.name, child.inode->number(), child.inode->type(), position + 1);
-    }
-    if (!taken) break;
+  for (; position < children_.size() + vfs::kFirstNamePosition; ++position) {
+    const Child& child = children_[position - vfs::kFirstNamePosition];
+    if (child.is_there() && !sink.emit(child.name, child.inode->number(), child.inode->type(), position + 1)) break;
   }
   return position;
 }

@@ -233,14 +233,7 @@ Result<void> TmpfsDirectory::rename(std::string_view name, Inode& moved, Inode& 
 }
 
 Result<uint64_t> TmpfsDirectory::list(uint64_t position, vfs::InodeNumber parent_number, vfs::DirectorySink& sink) {
-  if (position == 0) {
-    if (!sink.emit(".", number(), vfs::FileType::Directory, 1)) return position;
-    position = 1;
-  }
-  if (position == 1) {
-    if (!sink.emit("..", parent_number, vfs::FileType::Directory, 2)) return position;
-    position = 2;
-  }
+  if (!vfs::list_self_and_parent(position, number(), parent_number, sink)) return position;
   for (auto entry = by_cookie_.lower_bound(position); entry != by_cookie_.end(); ++entry) {
     if (!sink.emit(entry->name, entry->inode->number(), entry->inode->type(), entry->cookie + 1)) return entry->cookie;
     position = entry->cookie + 1;

@@ -17,6 +17,14 @@ constexpr int64_t kSecondsPerDay = 24 * 60 * 60;
 
 }  // namespace
 
+bool list_self_and_parent(uint64_t& position, InodeNumber self, InodeNumber parent, DirectorySink& sink) {
+  for (; position < kFirstNamePosition; ++position) {
+    const bool is_self = position == 0;
+    if (!sink.emit(is_self ? "." : "..", is_self ? self : parent, FileType::Directory, position + 1)) return false;
+  }
+  return true;
+}
+
 Timestamp file_time_now() { return Timestamp::from_ns(host::now_ns(host::Clock::RealtimeCoarse)); }
 
 Inode::Inode(Superblock& superblock, InodeNumber number, uint32_t mode, UserId uid, GroupId gid, DeviceNumber device, LockRank rank)

@@ -88,6 +88,11 @@ class DirectorySink {
   ~DirectorySink() = default;
 };
 
+/// `.` and `..` are listed first, at positions 0 and 1: what follows them begins here.
+inline constexpr uint64_t kFirstNamePosition = 2;
+/// Lists those two as far as `position` has not passed them, and moves it on. False when the sink is full.
+bool list_self_and_parent(uint64_t& position, InodeNumber self, InodeNumber parent, DirectorySink& sink);
+
 enum class FallocateMode : uint32_t { KeepSize = 1, PunchHole = 2, CollapseRange = 8, ZeroRange = 16, InsertRange = 32 };
 
 class Inode : public RefCounted {
