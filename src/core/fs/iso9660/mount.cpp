@@ -62,19 +62,7 @@ Result<uint32_t> Volume::choose_tree() {
   return joliet->root.extent;
 }
 
-Result<void> Volume::load() {
-  const uint32_t block = TRY(choose_tree());
-  RefPtr<vfs::ReadOnlyInode> root = TRY(directory(block));
-  // In no other directory.
-  TRY(root->found_under(UINT64_MAX));
-  root_ = std::move(root);
-  return {};
-}
-
-void Volume::unmounted() {
-  root_ = nullptr;
-  ReadOnlyVolume::unmounted();
-}
+Result<void> Volume::load() { return set_root(TRY(directory(TRY(choose_tree())))); }
 
 Result<vfs::FilesystemStatistics> Volume::statistics() {
   vfs::FilesystemStatistics s;

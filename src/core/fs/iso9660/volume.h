@@ -30,10 +30,8 @@ class Volume final : public vfs::ReadOnlyVolume {
   Volume(RefPtr<block::BlockDevice> device, mm::PageCache& page_cache, const MountOptions& options);
 
   // vfs::Superblock
-  RefPtr<vfs::Inode> root() override { return root_; }
   Result<vfs::FilesystemStatistics> statistics() override;
   Result<void> remount(std::string_view options, bool read_only) override;
-  void unmounted() override;
   void show_options(TextSink& sink) override;
 
   const MountOptions& options() const { return options_; }
@@ -61,7 +59,6 @@ class Volume final : public vfs::ReadOnlyVolume {
   uint64_t blocks_ = 0;
   std::optional<size_t> fields_start_;
   bool has_joliet_ = false;
-  RefPtr<vfs::Inode> root_;
 };
 
 class Type final : public vfs::FilesystemType {

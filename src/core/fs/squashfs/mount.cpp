@@ -76,8 +76,8 @@ Result<void> Volume::load() {
   if (layout_.attribute_table != kNoTable) {
     std::byte head[16];
     TRY(unpacker_.read(layout_.attribute_table, head));
-    attribute_lists_ = get<uint64_t>(ConstBytes(head), 0);
-    attribute_count_ = get<uint32_t>(ConstBytes(head), 8);
+    attribute_lists_ = get64(head, 0);
+    attribute_count_ = get32(head, 8);
     if (attribute_lists_ >= layout_.attribute_table || layout_.bytes_used - layout_.attribute_table < sizeof head)
       return damaged("table of attributes", layout_.attribute_table);
     TRY(load_index(layout_.attribute_table + sizeof head, attribute_count_, kAttributeIdBytes, attribute_index_));
@@ -89,16 +89,7 @@ Result<void> Volume::load() {
   MetadataStream peek(*this, block, place.offset());
   const Result<InodeRecord> record = read_inode(peek);
   if (!record.ok() || record.value().kind != Kind::Directory) return damaged("root directory", place.raw);
-  RefPtr<vfs::ReadOnlyInode> root = TRY(inode(place, record.value().number));
-  // In no other directory.
-  TRY(root->found_under(UINT64_MAX));
-  root_ = std::move(root);
-  return {};
-}
-
-void Volume::unmounted() {
-  root_ = nullptr;
-  ReadOnlyVolume::unmounted();
+  return set_root(TRY(inode(place, record.value().number)));
 }
 
 Result<vfs::FilesystemStatistics> Volume::statistics() {

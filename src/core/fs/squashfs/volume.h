@@ -21,10 +21,8 @@ class Volume final : public vfs::ReadOnlyVolume {
   Volume(RefPtr<block::BlockDevice> device, mm::PageCache& page_cache, const Layout& layout);
 
   // vfs::Superblock
-  RefPtr<vfs::Inode> root() override { return root_; }
   Result<vfs::FilesystemStatistics> statistics() override;
   Result<void> remount(std::string_view options, bool read_only) override;
-  void unmounted() override;
   void show_options(TextSink& sink) override;
 
   // vfs::ReadOnlyVolume
@@ -64,7 +62,6 @@ class Volume final : public vfs::ReadOnlyVolume {
   Vector<uint32_t> ids_;
   Vector<uint64_t> fragment_index_, attribute_index_;
   uint64_t attribute_lists_ = 0, attribute_count_ = 0;
-  RefPtr<vfs::Inode> root_;
 };
 
 class Type final : public vfs::FilesystemType {

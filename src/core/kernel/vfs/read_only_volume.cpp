@@ -61,6 +61,18 @@ Result<void> ReadOnlyVolume::start() {
   return inodes_.create(1024);
 }
 
+Result<void> ReadOnlyVolume::set_root(RefPtr<ReadOnlyInode> root) {
+  // In no other directory.
+  TRY(root->found_under(UINT64_MAX));
+  root_ = std::move(root);
+  return {};
+}
+
+void ReadOnlyVolume::unmounted() {
+  root_ = nullptr;
+  claim_ = {};
+}
+
 Result<void> ReadOnlyVolume::Metadata::read_pages(uint64_t first_page, std::span<const mm::PageMemory> pieces) {
   const uint64_t size = volume_.device_->size_bytes();
   uint64_t offset = first_page << kPageShift;

@@ -39,7 +39,8 @@ class InodeTable {
 class ReadOnlyVolume : public Superblock {
  public:
   bool is_never_written() const final { return true; }
-  void unmounted() override { claim_ = {}; }
+  RefPtr<Inode> root() final { return root_; }
+  void unmounted() final;
   /// Options that a mount takes are taken by a remount as well, and change nothing.
   Result<void> remount(std::string_view, bool) override { return {}; }
 
@@ -62,6 +63,8 @@ class ReadOnlyVolume : public Superblock {
   ~ReadOnlyVolume() override;
   /// Claims the device: EBUSY.
   Result<void> start();
+  /// EIO when the image has the directory elsewhere as well.
+  Result<void> set_root(RefPtr<ReadOnlyInode> root);
 
  private:
   /// The device's bytes in the page cache.
@@ -88,6 +91,7 @@ class ReadOnlyVolume : public Superblock {
   block::BlockDevice::Claim claim_;
   InodeTable inodes_;
   Metadata metadata_;
+  RefPtr<Inode> root_;
 };
 
 class ReadOnlyInode : public Inode {
