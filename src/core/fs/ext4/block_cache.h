@@ -10,10 +10,10 @@
 // Locks: `mutex_` (LockRank::DiskFilesystem) guards the tree; each buffer's `load_mutex` is held while it is read.
 #pragma once
 
+#include "core/base/bytes.h"
 #include "core/base/list.h"
 #include "core/base/make.h"
 #include "core/kernel/block/block_device.h"
-#include "core/lib/ext4_format/bytes.h"
 #include "core/sync/mutex.h"
 
 namespace umk::ext4 {

@@ -9,7 +9,7 @@
 
 #include "core/base/make.h"
 #include "core/base/vector.h"
-#include "core/lib/squashfs_format/bytes.h"
+#include "core/lib/squashfs_format/stream.h"
 #include "core/sync/mutex.h"
 
 namespace umk::squashfs {

@@ -22,7 +22,7 @@ Result<RefPtr<UnpackedBlock>> Volume::metadata_block(uint64_t place) {
   if (RefPtr<UnpackedBlock> found = metadata_.find(place)) return found;
   std::byte head_bytes[2];
   TRY(unpacker_.read(place, head_bytes));
-  const MetadataHead head{get<uint16_t>(ConstBytes(head_bytes), 0)};
+  const MetadataHead head{get16(head_bytes, 0)};
   RefPtr<UnpackedBlock> block = TRY(UnpackedBlock::create(place, kMetadataBytes));
   Result<size_t> made =
       unpacker_.unpack(place + sizeof head_bytes, head.bytes(), head.is_packed(), Bytes(block->memory.get(), kMetadataBytes));

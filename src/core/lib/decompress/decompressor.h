@@ -7,17 +7,12 @@
 // LZO decompressor", "The .xz File Format" and the LZMA specification.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <memory>
-#include <span>
 
+#include "core/base/bytes.h"
 #include "core/base/make.h"
 
 namespace umk::decompress {
-
-using Bytes = std::span<std::byte>;
-using ConstBytes = std::span<const std::byte>;
 
 enum class Method {
   Zlib,  // deflate with zlib's header and checksum
@@ -42,8 +37,6 @@ class Decompressor {
   Decompressor() = default;
 };
 
-/// CRC-32 as in zlib, xz and Ethernet.
-uint32_t crc32(ConstBytes bytes);
 /// Adler-32: RFC 1950.
 uint32_t adler32(ConstBytes bytes);
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "core/base/crc32.h"
 #include "core/lib/decompress/lzma.h"
 #include "core/lib/decompress/methods.h"
 

@@ -4,7 +4,7 @@
 // begun with all ones; what belongs to an inode starts from the seed of that inode.
 #pragma once
 
-#include "core/lib/ext4_format/bytes.h"
+#include "core/base/bytes.h"
 
 namespace umk::ext4 {
 

@@ -10,9 +10,9 @@
 #include <array>
 #include <string_view>
 
+#include "core/base/bytes.h"
 #include "core/base/result.h"
 #include "core/base/text.h"
-#include "core/lib/ext4_format/bytes.h"
 
 namespace umk::ext4 {
 

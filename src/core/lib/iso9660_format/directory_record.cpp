@@ -47,7 +47,7 @@ size_t put_utf8(uint32_t code, char* into) {
 
 Seconds short_date(ConstBytes bytes) {
   return seconds_of(1900 + get8(bytes, 0), get8(bytes, 1), get8(bytes, 2), get8(bytes, 3), get8(bytes, 4), get8(bytes, 5),
-                    get<int8_t>(bytes, 6));
+                    load_field<int8_t>(bytes, 6));
 }
 
 Seconds long_date(ConstBytes bytes) {
@@ -59,7 +59,7 @@ Seconds long_date(ConstBytes bytes) {
     }
     return value;
   };
-  return seconds_of(number(0, 4), number(4, 2), number(6, 2), number(8, 2), number(10, 2), number(12, 2), get<int8_t>(bytes, 16));
+  return seconds_of(number(0, 4), number(4, 2), number(6, 2), number(8, 2), number(10, 2), number(12, 2), load_field<int8_t>(bytes, 16));
 }
 
 Result<DirectoryRecord> DirectoryRecord::parse(ConstBytes from) {
@@ -84,7 +84,7 @@ Result<DirectoryRecord> DirectoryRecord::parse(ConstBytes from) {
 
 std::string_view plain_name(ConstBytes name, NameMap map, std::span<char> into) {
   size_t size = name.size() < into.size() ? name.size() : into.size();
-  memcpy(into.data(), name.data(), size);
+  __builtin_memcpy(into.data(), name.data(), size);
   if (map == NameMap::Off) return {into.data(), size};
   for (size_t i = 0; i < size; ++i) {
     char& c = into[i];

@@ -3,6 +3,8 @@
 #include <cstring>
 
 #include "core/base/bits.h"
+#include "core/base/bytes.h"
+#include "core/base/crc32.h"
 
 namespace umk::partition_table {
 
@@ -12,13 +14,6 @@ constexpr uint32_t kMbrUnit = 512;
 constexpr uint32_t kMaximumSectorBytes = 4096;
 constexpr size_t kMbrEntries = 446, kMbrEntryBytes = 16;
 
-template <typename T>
-T little_endian(std::span<const std::byte> bytes, size_t offset) {
-  T value = 0;
-  for (size_t i = sizeof(T); i-- > 0;) value = static_cast<T>(value << 8 | static_cast<T>(std::to_integer<uint8_t>(bytes[offset + i])));
-  return value;
-}
-
 struct MbrEntry {
   uint8_t boot, type;
   uint64_t first_sector, sectors;
@@ -27,7 +22,7 @@ struct MbrEntry {
 
 MbrEntry mbr_entry(std::span<const std::byte> sector, size_t index) {
   const std::span<const std::byte> entry = sector.subspan(kMbrEntries + index * kMbrEntryBytes, kMbrEntryBytes);
-  return {std::to_integer<uint8_t>(entry[0]), std::to_integer<uint8_t>(entry[4]), little_endian<uint32_t>(entry, 8), little_endian<uint32_t>(entry, 12)};
+  return {std::to_integer<uint8_t>(entry[0]), std::to_integer<uint8_t>(entry[4]), get32(entry, 8), get32(entry, 12)};
 }
 
 bool has_mbr_signature(std::span<const std::byte> sector) { return sector[510] == std::byte{0x55} && sector[511] == std::byte{0xaa}; }
@@ -131,16 +126,16 @@ class TableReader {
     const std::span<std::byte> header(bytes, sector_bytes_);
     TRY(reader_.read(sector_bytes_, header));
     if (memcmp(header.data(), "EFI PART", 8) != 0) return {};
-    const uint32_t header_bytes = little_endian<uint32_t>(header, 12);
+    const uint32_t header_bytes = get32(header, 12);
     if (header_bytes < kLeastHeader || header_bytes > sector_bytes_) return {};
-    const uint32_t expected = little_endian<uint32_t>(header, 16);
+    const uint32_t expected = get32(header, 16);
     memset(header.data() + 16, 0, 4);
     if (crc32(header.first(header_bytes)) != expected) return {};
-    const uint64_t own = little_endian<uint64_t>(header, 24);
-    const uint64_t first_usable = little_endian<uint64_t>(header, 40), last_usable = little_endian<uint64_t>(header, 48);
+    const uint64_t own = get64(header, 24);
+    const uint64_t first_usable = get64(header, 40), last_usable = get64(header, 48);
     if (own != 1 || first_usable > last_sector || last_usable > last_sector || last_usable < first_usable) return {};
-    const uint64_t entries_at = little_endian<uint64_t>(header, 72);
-    const uint32_t count = little_endian<uint32_t>(header, 80), entry_bytes = little_endian<uint32_t>(header, 84);
+    const uint64_t entries_at = get64(header, 72);
+    const uint32_t count = get32(header, 80), entry_bytes = get32(header, 84);
     if (entry_bytes != kEntryBytes || count == 0 || count > kMostEntries || entries_at > last_sector) return {};
 
     Vector<std::byte> entries;
@@ -149,13 +144,13 @@ class TableReader {
     if (entries.size() / sector_bytes_ > last_sector + 1 - entries_at) return {};
     TRY(reader_.read(entries_at * sector_bytes_, entries));
     const std::span<const std::byte> all(entries.data(), table_bytes);
-    if (crc32(all) != little_endian<uint32_t>(header, 88)) return {};
+    if (crc32(all) != get32(header, 88)) return {};
 
     table_.kind = Kind::Gpt;
     for (uint32_t i = 0; i < count; ++i) {
       const std::span<const std::byte> entry = all.subspan(size_t{i} * entry_bytes, entry_bytes);
-      if (little_endian<uint64_t>(entry, 0) == 0 && little_endian<uint64_t>(entry, 8) == 0) continue;  // no type: unused
-      const uint64_t first = little_endian<uint64_t>(entry, 32), last = little_endian<uint64_t>(entry, 40);
+      if (get64(entry, 0) == 0 && get64(entry, 8) == 0) continue;  // no type: unused
+      const uint64_t first = get64(entry, 32), last = get64(entry, 40);
       if (first > last_sector || last > last_sector || last < first) continue;
       TRY(add(i + 1, first, last - first + 1));
     }
@@ -169,19 +164,6 @@ class TableReader {
 };
 
 }  // namespace
-
-uint32_t crc32(std::span<const std::byte> bytes) {
-  // Four bits at a time: tables are read once a boot.
-  static constexpr uint32_t kNibbles[16] = {0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-                                            0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
-  uint32_t crc = ~0u;
-  for (const std::byte byte : bytes) {
-    crc ^= std::to_integer<uint8_t>(byte);
-    crc = crc >> 4 ^ kNibbles[crc & 15];
-    crc = crc >> 4 ^ kNibbles[crc & 15];
-  }
-  return ~crc;
-}
 
 Result<Table> read_table(SectorReader& reader, uint64_t disk_bytes, uint32_t sector_bytes) {
   if (sector_bytes < kMbrUnit || sector_bytes > kMaximumSectorBytes || (sector_bytes & (sector_bytes - 1)) != 0) return error(EINVAL);

@@ -43,7 +43,4 @@ inline constexpr uint32_t kMaximumPartitions = 255;
 /// `sector_bytes`: the disk's logical sectors, 512 to 4096.
 Result<Table> read_table(SectorReader& reader, uint64_t disk_bytes, uint32_t sector_bytes);
 
-/// The checksum of GPT: CRC-32 of ISO 3309, bits reflected.
-uint32_t crc32(std::span<const std::byte> bytes);
-
 }  // namespace umk::partition_table

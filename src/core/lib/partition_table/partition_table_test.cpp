@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/base/crc32.h"
+
 namespace umk::partition_table {
 namespace {
 
@@ -73,11 +75,6 @@ void expect(const Table& table, std::vector<std::array<uint64_t, 3>> wanted) {
     EXPECT_EQ(table.partitions[i].first_byte, wanted[i][1]);
     EXPECT_EQ(table.partitions[i].bytes, wanted[i][2]);
   }
-}
-
-TEST(Crc32, IsThatOfIso3309) {
-  const std::string_view text = "123456789";
-  EXPECT_EQ(crc32(std::as_bytes(std::span(text.data(), text.size()))), 0xcbf43926u);
 }
 
 TEST(PartitionTable, AnEmptyDiskHasNone) {

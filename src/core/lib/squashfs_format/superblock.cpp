@@ -21,27 +21,27 @@ std::string_view name_of(Compressor compressor) {
 
 Result<Layout> Layout::parse(ConstBytes raw, uint64_t device_bytes, std::string_view& reason) {
   reason = {};
-  if (raw.size() < kSuperblockBytes || get<uint32_t>(raw, 0) != kMagic) return error(EINVAL);
+  if (raw.size() < kSuperblockBytes || get32(raw, 0) != kMagic) return error(EINVAL);
   const auto refuse = [&](std::string_view why) {
     reason = why;
     return error(EINVAL);
   };
-  if (get<uint16_t>(raw, 28) != 4 || get<uint16_t>(raw, 30) != 0) return refuse("versions other than 4.0 are not supported");
+  if (get16(raw, 28) != 4 || get16(raw, 30) != 0) return refuse("versions other than 4.0 are not supported");
   Layout s;
-  s.inodes = get<uint32_t>(raw, 4);
-  s.made_at = get<uint32_t>(raw, 8);
-  s.block_size = get<uint32_t>(raw, 12);
-  s.fragments = get<uint32_t>(raw, 16);
-  s.compressor = static_cast<Compressor>(get<uint16_t>(raw, 20));
-  s.block_bits = get<uint16_t>(raw, 22);
-  s.ids = get<uint16_t>(raw, 26);
-  s.root = get<uint64_t>(raw, 32);
-  s.bytes_used = get<uint64_t>(raw, 40);
-  s.id_table = get<uint64_t>(raw, 48);
-  s.attribute_table = get<uint64_t>(raw, 56);
-  s.inode_table = get<uint64_t>(raw, 64);
-  s.directory_table = get<uint64_t>(raw, 72);
-  s.fragment_table = get<uint64_t>(raw, 80);
+  s.inodes = get32(raw, 4);
+  s.made_at = get32(raw, 8);
+  s.block_size = get32(raw, 12);
+  s.fragments = get32(raw, 16);
+  s.compressor = static_cast<Compressor>(get16(raw, 20));
+  s.block_bits = get16(raw, 22);
+  s.ids = get16(raw, 26);
+  s.root = get64(raw, 32);
+  s.bytes_used = get64(raw, 40);
+  s.id_table = get64(raw, 48);
+  s.attribute_table = get64(raw, 56);
+  s.inode_table = get64(raw, 64);
+  s.directory_table = get64(raw, 72);
+  s.fragment_table = get64(raw, 80);
   if (s.block_bits < kLeastBlockBits || s.block_bits > kMostBlockBits || s.block_size != uint32_t{1} << s.block_bits)
     return refuse("size of blocks");
   if (s.compressor < Compressor::Gzip || s.compressor > Compressor::Zstd) return refuse("unknown compressor");

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string_view>
 
-#include "core/lib/squashfs_format/bytes.h"
+#include "core/lib/squashfs_format/stream.h"
 
 namespace umk::squashfs {
 

@@ -1,26 +1,10 @@
-// Numbers in bytes, and bytes that come one after the other.
+// Bytes of metadata that come one after the other.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-#include <span>
-
+#include "core/base/bytes.h"
 #include "core/base/make.h"
 
 namespace umk::squashfs {
-
-using Bytes = std::span<std::byte>;
-using ConstBytes = std::span<const std::byte>;
-
-/// A little-endian number. The place lies in the bytes.
-template <typename T>
-inline T get(ConstBytes bytes, size_t offset) {
-  CHECK(offset <= bytes.size() && sizeof(T) <= bytes.size() - offset, "a field lies inside of its structure");
-  T value;
-  memcpy(&value, bytes.data() + offset, sizeof value);
-  return value;
-}
 
 /// Unpacked metadata from some place on: tables run through the blocks that they are packed in.
 class Stream {
@@ -34,7 +18,7 @@ class Stream {
     std::byte bytes[kBytes];
     template <typename T>
     T get(size_t offset) const {
-      return squashfs::get<T>(ConstBytes(bytes), offset);
+      return load_field<T>(bytes, offset);
     }
   };
   template <size_t kBytes>
