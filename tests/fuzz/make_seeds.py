@@ -67,6 +67,20 @@ def mbr_sector(*entries):
     return bytes(sector)
 
 
+def tty_log_seeds():
+    def short(what, tty, data=b"", direction=0, at=1700000000):
+        return struct.pack("=iIiiII", what, tty, len(data), direction, at, 250000) + data
+
+    def long(what, tty, data=b"", direction=0, at=1700000000):
+        return struct.pack("@iLiiLL", what, tty, len(data), direction, at, 250000) + data
+
+    for name, record, parent in (("short", short, struct.pack("=I", 0)), ("long", long, struct.pack("=Q", 0))):
+        log = record(1, 0x400, parent) + record(3, 0x400, b"# ", 2) + record(3, 0x400, b"ls\n", 1, 1700000002)
+        log += record(4, 0x400, b"ls\0-l\0\0", 0, 1700000003) + record(2, 0x400)
+        write("tty_log", name, log)
+        write("tty_log", name + "_cut", log[:-50])
+
+
 def ext4_seeds():
     extents = struct.pack("<HHHHI", 0xF30A, 3, 340, 0, 0)
     extents += b"".join(struct.pack("<IHHI", i * 100, 50, 0, 5000 + 60 * i) for i in range(3))
@@ -244,4 +258,5 @@ if __name__ == "__main__":
     line_discipline_seeds()
     mconsole_seeds()
     partition_table_seeds()
+    tty_log_seeds()
     patcher_seeds()
