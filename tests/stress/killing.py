@@ -8,6 +8,7 @@ import tempfile
 import time
 
 import harness
+import tracing
 
 # A guest's own memory lies below the kernel's private pages.
 USER_END = 0x7DFF80100000
@@ -96,7 +97,85 @@ def kill_idle():
         assert status == 0 and machine.output.endswith(b"1\n2\n3\n4\n5\n6\n"), f"status {status}: {machine.output!r} {error!r}"
 
 
-def kill_at_random(seed, seconds, note, leaks):
+class Victims:
+    """A machine in which victims are killed one after the other, each at one call to the host that its process makes."""
+
+    CLONE = 56
+
+    def __init__(self, folder, around):
+        program = os.path.join(harness.PROGRAMS, "stress", "victim")
+        self.machine = Machine(["sh", "-c", around, "sh", program], folder, ["--cpus", "2"])
+        self.machine.wait_for(b"ready\n")
+
+    def read(self):
+        os.set_blocking(self.machine.process.stdout.fileno(), False)
+        self.machine.output += self.machine.process.stdout.read() or b""
+        assert self.machine.process.poll() is None, f"the machine was lost: {self.machine.end(5)!r}"
+
+    def await_more(self, text, before):
+        deadline = time.monotonic() + 30
+        while self.machine.output.count(text) == before:
+            self.read()
+            assert time.monotonic() < deadline, f"no {text!r} in {self.machine.output[-300:]!r}"
+            time.sleep(0.002)
+
+    def kill_at(self, number, at_beginning):
+        """Kills at the beginning or at the end of the call with this number, counted from where the victim begins its work. False: it made fewer."""
+        partners, ended = self.machine.output.count(b"partner\n"), self.machine.output.count(b"status ")
+        others = set(self.machine.guests())
+        self.machine.say(b"\n")
+        self.await_more(b"partner\n", partners)
+        _, victim = [pid for pid in self.machine.guests() if pid not in others]
+        calls, has_begun = [], False
+
+        def has_ended():
+            nonlocal has_begun
+            self.read()
+            if not has_begun:
+                has_begun = True
+                self.machine.say(b"\n")
+            return self.machine.output.count(b"status ") > ended
+
+        def choose(registers, is_beginning):
+            # In clone a process runs kernel code.
+            if not has_begun or is_beginning != at_beginning or registers.orig_rax == self.CLONE:
+                return False
+            calls.append(registers.orig_rax)
+            return len(calls) == number
+
+        killed = tracing.trace(victim, has_ended, choose)
+        self.await_more(b"status ", ended)
+        answer = self.machine.output.rsplit(b"partner\n", 1)[1]
+        assert answer in (b"status 137\n", b"status 0\n"), f"after call {calls[-1]}, number {number} at its {'beginning' if at_beginning else 'end'}: {answer!r}"
+        return killed
+
+
+def kill_at_calls(around, note, leaks):
+    """A process that dies before or after any of its calls to the host, while it held or waited for something, while it woke others, between two of its tasks."""
+    count = 0
+    for at_beginning in (True, False):
+        with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
+            os.chmod(folder, 0o777)
+            victims = Victims(folder, around)
+            number = 1
+            # The pool of idle processes fills on the way, and an end with a full pool is another: first those at the end.
+            while number < 200 and victims.kill_at(number, at_beginning):
+                number += 8
+            for number in range(min(number + 1, 200), 0, -1):
+                count += victims.kill_at(number, at_beginning)
+            victims.machine.process.stdin.close()
+            victims.machine.process.stdin = None
+            status, error = victims.machine.end()
+            assert status == 0, f"status {status}: {victims.machine.output[-300:]!r} {error[-1500:]!r}"
+            found = leaks(victims.machine.output)
+            assert not found, ", ".join(found)
+            harness.remove_tree(folder)
+            os.makedirs(folder, exist_ok=True)
+    note(f"killed at {count} calls")
+    assert count >= 60, f"only {count} were killed"
+
+
+def kill_at_random(seed, seconds, around, note, leaks):
     """Kills under load. A machine may be lost when its victim ran kernel code, and must say so."""
     chance = random.Random(seed)
     killed = lost = 0
@@ -105,14 +184,17 @@ def kill_at_random(seed, seconds, note, leaks):
     while time.monotonic() < deadline:
         with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
             os.chmod(folder, 0o777)
-            around = 'echo "before"; cat /proc/umk/counters; "$@"; status=$?; sleep 3; echo "after"; cat /proc/umk/counters; exit $status'
             machine = Machine(["sh", "-c", around, "sh", program, "12", str(max(3, round(deadline - time.monotonic())))], folder, ["--cpus", "2"])
             machine.wait_for(b"ready\n")
             keep = set(machine.guests())  # the shell and the program that watches
             machine.say(b"go\n")
-            # Not to the end: what reads the counters shall live.
+            # Not to the end: what the shell starts to wait behind the program shall live.
+            os.set_blocking(machine.process.stdout.fileno(), False)
             while machine.process.poll() is None and time.monotonic() < deadline - 1.5:
                 time.sleep(chance.uniform(0.01, 0.08))
+                machine.output += machine.process.stdout.read() or b""
+                if b"killed " in machine.output:
+                    break
                 victims = [pid for pid in machine.guests() if pid not in keep]
                 if not victims:
                     continue

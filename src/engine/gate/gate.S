@@ -176,7 +176,7 @@ umk_switch_stack:
         pushq   %r15
         movq    %rsp, (%rdi)
         movq    %rsi, %rsp
-        movq    $-4, %rax               // what a host call returns that is continued here: EINTR
+        movq    $-4096, %rax            // what a host call returns that is continued here: lost (core/host/image/raw_call.cpp)
         popq    %r15
         popq    %r14
         popq    %r13

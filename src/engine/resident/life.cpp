@@ -64,11 +64,7 @@ void begin_with_entry(void* argument) {
 }
 
 void empty_user_range() {
-  // EINTR: the host process was lost meanwhile, and this goes on in another.
-  Result<void> done;
-  do done = host::munmap(layout::kUserStart, layout::kUserEnd - layout::kUserStart);
-  while (done.code() == EINTR);
-  MUST(std::move(done), "unmapping whole ranges needs no memory");
+  MUST(host::munmap(layout::kUserStart, layout::kUserEnd - layout::kUserStart), "unmapping whole ranges needs no memory");
 }
 
 void inherit_segment_bases(Bundle& child) {
@@ -126,6 +122,8 @@ Registers& ResidentEngine::registers(Task& task) { return bundle_of(task).regist
 
 Result<void> ResidentEngine::start_forked(Task& child) {
   Machine& m = machine();
+  // The process may be lost in any host call, and what goes on is in another.
+  const auto is_lost = [] { return current_stack().task->address_space().is_lost.load(); };
   Bundle& bundle = bundle_of(child);
   auto vessel = TRY(make_vessel(current_host().slot_index));
   vessel->live_tasks.store(1);
@@ -137,7 +135,7 @@ Result<void> ResidentEngine::start_forked(Task& child) {
   // The vessel may live and end before clone returns here: the child's own tid is its process number.
   Vessel* child_vessel = vessel.release();
   HostThread& leader = *child_vessel->leader;
-  const int64_t pid = umk_clone(kCloneFiles | kCloneParent | kCloneChildSettid | 17, bundle.switch_rsp, nullptr, &leader.tid, 0);
+  const int64_t pid = is_lost() ? -EAGAIN : umk_clone(kCloneFiles | kCloneParent | kCloneParentSettid | 17, bundle.switch_rsp, &leader.tid, nullptr, 0);
   if (pid < 0) {
     m.vessels_live.fetch_sub(1);
     m.kernel->counters.vessels.fetch_sub(1);
@@ -154,6 +152,7 @@ Result<void> ResidentEngine::start_forked(Task& child) {
 Result<void> ResidentEngine::start_thread(Task& child) {
   Bundle& bundle = bundle_of(child);
   Vessel& vessel = *current_host().vessel;
+  if (current_stack().task->address_space().is_lost.load()) return error(EAGAIN);
   uint32_t slot = kSlotCount;
   {
     MutexLock lock(vessel.mutex);
@@ -181,9 +180,14 @@ Result<void> ResidentEngine::start_thread(Task& child) {
     vessel.threads.push_back(host);
   }
   // The word is set before the thread runs, so that nobody takes a thread that has not begun for one that has ended.
-  host.tid.store(-1);
-  const int64_t tid = umk_clone(kCloneVm | kCloneFs | kCloneFiles | kCloneSighand | kCloneThread | kCloneSysvsem | kCloneChildSettid | kCloneChildCleartid,
-                                bundle.switch_rsp, nullptr, &host.tid, 0);
+  // If the process was lost meanwhile, this goes on in another.
+  const bool is_lost = vessel.is_lost.load();
+  if (!is_lost) {
+    host.tid.store(-1);
+    host.is_cloned.store(true);
+  }
+  constexpr uint64_t kFlags = kCloneVm | kCloneFs | kCloneFiles | kCloneSighand | kCloneThread | kCloneSysvsem | kCloneParentSettid | kCloneChildCleartid;
+  const int64_t tid = is_lost ? -EAGAIN : umk_clone(kFlags, bundle.switch_rsp, &host.tid, &host.tid, 0);
   if (tid < 0) {
     vessel.live_tasks.fetch_sub(1);
     {
@@ -206,15 +210,15 @@ void ResidentEngine::run_borrowed(Task& child) {
   parent.fs_base = read_fs_base();
   keep_vectors(parent);
   account_usage(parent);
-  begin_usage(bundle);
+  begin_usage(bundle, host_usage());
   prepare_context(bundle, bundle.stack_top() - UMK_REGISTERS_BYTES, begin_borrowed, &bundle);
   switch_to(bundle);
-  // The child has left: by exec to a vessel of its own, or for good.
-  begin_usage(parent);
+  // The child has left: by exec to a vessel of its own, or for good. What it left is done before any host call, after which this may be another host thread.
+  finish_switch();
+  begin_usage(parent, host_usage());
   write_fs_base(parent.fs_base);
   write_gs_base(reinterpret_cast<uint64_t>(&current_host().slot()));  // the child may have had one of its own
   umk_vectors_load(parent.vectors, m.parameters.vector_features);
-  finish_switch();
 }
 
 Result<void> ResidentEngine::start_in_new_vessel(Task& task, void (*entry)(Task&)) {
@@ -229,21 +233,25 @@ Result<void> ResidentEngine::start_in_new_vessel(Task& task, void (*entry)(Task&
 
 void ResidentEngine::enter_empty_address_space(Task& task) {
   Bundle& bundle = bundle_of(task);
+  Vessel* idle = nullptr;
+  if (bundle.lender) {
+    Result<Vessel*> vessel = acquire_vessel();
+    CHECK(vessel.ok(), "the nursery makes a vessel when the pool is empty");
+    idle = vessel.value();
+  }
+  if (bundle.lender || !bundle.host->is_leader()) account_usage(bundle);
+  // No host call from here to the switch, since it might end on another host thread.
   HostThread& host = *bundle.host;
   if (bundle.lender) {
     // vfork: move to an idle vessel and give the host thread back to the parent, on whose stack the move is finished.
-    Result<Vessel*> vessel = acquire_vessel();
-    CHECK(vessel.ok(), "the nursery makes a vessel when the pool is empty");
-    account_usage(bundle);
     Bundle& lender = *std::exchange(bundle.lender, nullptr);
     host.left = HostThread::Left::HandedOver;
     host.left_bundle = &bundle;
-    host.handed_to = vessel.value();
-    host.handed_to->live_tasks.store(1);
+    host.handed_to = idle;
+    idle->live_tasks.store(1);
     switch_to(lender);
   } else if (!host.is_leader()) {
     // The leader's task is gone; its host thread goes on with this context, and this host thread ends.
-    account_usage(bundle);
     host.left = HostThread::Left::HandedOver;
     host.left_bundle = &bundle;
     host.handed_to = host.vessel;

@@ -24,11 +24,22 @@ int host_protection(int protection) {
   return (protection & PROT_EXEC) ? protection | PROT_READ : protection;
 }
 
+/// The mappings went with their host process, and what works on them is on its way out (engine/vessel/lost_vessel.h).
+bool are_lost() {
+  Task* const task = current_stack().task;
+  if (!task) return false;
+  const RefPtr<mm::AddressSpace> space = task->address_space_ref();
+  return space && space->is_lost.load(std::memory_order_relaxed);
+}
+
 /// A host call in the process whose mappings are worked on.
 Result<uint64_t> call(host::Call which, uint64_t a, uint64_t b, uint64_t c = 0, uint64_t d = 0, uint64_t e = 0, uint64_t f = 0) {
   Vessel* const elsewhere = reinterpret_cast<Context&>(current_stack()).works_in;
   if (elsewhere) [[unlikely]] return host::checked(call_in(*elsewhere, which, a, b, c, d, e, f));
-  return host::checked(host::raw_call(which, a, b, c, d, e, f));
+  const int64_t result = host::raw_call(which, a, b, c, d, e, f);
+  // Mappings that are not there are as good as changed.
+  if (result < 0 && are_lost()) [[unlikely]] return uint64_t{0};
+  return host::checked(result);
 }
 
 Result<void> map(uint64_t address, uint64_t length, int protection, int flags, int fd, uint64_t offset) {

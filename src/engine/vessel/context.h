@@ -128,6 +128,8 @@ static_assert(offsetof(SelectorLine, slot) == UMK_LINE_SLOT && offsetof(Selector
 struct alignas(64) HostThread : Context, ListHook<> {
   /// Written and cleared by the host (CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID): 0 once the thread has left its stacks.
   std::atomic<int32_t> tid{0};
+  /// Of a thread that is not a leader: the host was asked for it.
+  std::atomic<bool> is_cloned{false};
   /// Set when the thread has an alternate stack of its own. Until then it must not be kicked: a forked process still has its parent's, and the
   /// handler would take itself for the parent's.
   std::atomic<bool> can_be_kicked{false};
@@ -138,11 +140,16 @@ struct alignas(64) HostThread : Context, ListHook<> {
   /// The context that runs on this thread now (this itself while idle).
   Context* current = nullptr;
   /// Work for the context that is switched to, about the one that was left.
-  enum class Left : uint8_t { Nothing, HandedOver, Ended } left = Left::Nothing;
+  enum class Left : uint8_t { Nothing, HandedOver, Ended, LostThread } left = Left::Nothing;
   Bundle* left_bundle = nullptr;
+  HostThread* left_thread = nullptr;
   Vessel* handed_to = nullptr;
   void (*task_released)(Task&) = nullptr;
   HostThread* next_dead = nullptr;
+  /// The idle side has nothing to do but to wait for work or to end: no loss if it does not go on.
+  std::atomic<bool> is_at_rest{false};
+  /// The next of those that go on when their process is lost.
+  HostThread* next_rescued = nullptr;
 
   static constexpr size_t kAlternateStackOffset = 4096;
   static constexpr size_t kAlternateStackBytes = 32 * 1024;
@@ -164,8 +171,8 @@ struct Vessel : ListHook<>, ListHook<AllVesselsTag> {
   HostThread* leader = nullptr;
   /// Guest tasks that live in this vessel.
   std::atomic<int> live_tasks{0};
-  /// A context that the leader shall continue.
-  std::atomic<Bundle*> handed{nullptr};
+  /// A context that the leader shall continue: of a task, or the idle side of a thread whose process was lost.
+  std::atomic<Context*> handed{nullptr};
   /// The last task is gone: the leader empties the vessel and returns it to the pool.
   std::atomic<bool> cleanup_wanted{false};
   Mutex mutex{LockRank::None};
@@ -179,6 +186,10 @@ struct Vessel : ListHook<>, ListHook<AllVesselsTag> {
   /// The process's own and one of each address space that it carries or carried.
   std::atomic<uint32_t> references{1};
   RemoteCalls calls;
+  /// Its process ended by surprise (lost_vessel.h). Those of its own threads that go on elsewhere see it when they do.
+  std::atomic<bool> is_lost{false};
+  /// Who still uses a lost vessel: its rescuer, and the idle sides of threads that go on.
+  std::atomic<uint32_t> rescued{1};
 };
 
 void drop_vessel(Vessel& vessel);

@@ -8,7 +8,7 @@ namespace umk::engine {
 inline constexpr uint64_t kPrSetPdeathsig = 1, kPrSetName = 15, kPrSetDumpable = 4, kPrSetNoNewPrivileges = 38, kPrSyscallUserDispatch = 59;
 
 inline constexpr uint64_t kCloneVm = 0x100, kCloneFs = 0x200, kCloneFiles = 0x400, kCloneSighand = 0x800, kCloneParent = 0x8000, kCloneThread = 0x10000,
-                          kCloneSysvsem = 0x40000, kCloneChildCleartid = 0x200000, kCloneChildSettid = 0x1000000;
+                          kCloneSysvsem = 0x40000, kCloneParentSettid = 0x100000, kCloneChildCleartid = 0x200000;
 
 /// The host signal that makes a guest thread enter the kernel.
 inline constexpr int kKickSignal = 10;

@@ -26,8 +26,46 @@ void mark_lost(Task& task) {
   (void)sync::interrupt_context(task.stack(), sync::interrupt::kKill);
 }
 
+/// What a host thread did when its process ended.
+enum class Lost {
+  Nothing,   // nothing that anybody misses
+  Task,      // it was in guest code or in a host call for a task
+  IdleSide,  // it was in a host call between tasks: it gives back what the last one had, may hold locks over the call, and is waited for
+  Obstacle,  // it ran kernel code
+};
+
+Lost what_was_lost(HostThread& host) {
+  const Context& context = *host.current;
+  if (context.head.task) {
+    // Its clone was not called yet: the caller, which goes on elsewhere, takes it back.
+    if (!host.is_leader() && !host.is_cloned.load()) return Lost::Nothing;
+    return was_in_guest(host, static_cast<const Bundle&>(context)) || context.head.call_rsp != 0 ? Lost::Task : Lost::Obstacle;
+  }
+  // Of this vessel, or of one that was lost before.
+  const auto& idle = static_cast<const HostThread&>(context);
+  if (idle.is_at_rest.load() || (&idle == &host && !host.can_be_kicked.load())) return Lost::Nothing;
+  // In a signal handler its calls are made on the alternate stack, from where nobody else comes back.
+  const bool is_in_handler = idle.head.call_rsp - host.alternate_stack() < HostThread::kAlternateStackBytes;
+  return idle.head.call_rsp != 0 && !is_in_handler ? Lost::IdleSide : Lost::Obstacle;
+}
+
+/// Lets an idle vessel go on with a context of a lost one. False when no vessel can be had.
+bool give_away(Context& context) {
+  Result<Vessel*> idle = acquire_vessel();
+  if (!idle.ok()) return false;
+  idle.value()->live_tasks.store(1);
+  hand_to(*idle.value(), context);
+  return true;
+}
+
+bool continue_idle_side(Vessel& lost, HostThread& idle) {
+  idle.switch_rsp = std::exchange(idle.head.call_rsp, 0);
+  if (idle.vessel == &lost) lost.rescued.fetch_add(1);
+  return give_away(idle);
+}
+
 /// False when no vessel can be had.
-bool continue_elsewhere(HostThread& host, Bundle& bundle) {
+bool continue_task(HostThread& host, Bundle& bundle) {
   Result<Vessel*> idle = acquire_vessel();
   if (!idle.ok()) return false;
   Vessel& next = *idle.value();
@@ -48,10 +86,10 @@ bool continue_elsewhere(HostThread& host, Bundle& bundle) {
   return true;
 }
 
+/// Without the vessel's lock, which may be held by one who goes on only after this: nobody else takes it.
 template <typename Body>
-void for_each_thread(Vessel& vessel, Body&& body) {
+void for_each_thread(Vessel& vessel, Body&& body) NO_THREAD_SAFETY_ANALYSIS {
   body(*vessel.leader);
-  MutexLock lock(vessel.mutex);
   for (HostThread& thread : vessel.threads) body(thread);
 }
 
@@ -61,44 +99,42 @@ VesselEnd rescue_tasks(Vessel& vessel, bool was_idle) {
   Machine& m = machine();
   const int host_pid = vessel.leader->tid.load();
   end_remote_calls(vessel);
+  vessel.is_lost.store(true);
 
-  const char* obstacle = nullptr;
+  // First the list of those that go on, since whoever goes on may change that of the threads.
+  HostThread* first = nullptr;
+  HostThread** last = &first;
+  bool has_obstacle = false;
   int obstacle_tid = 0;
   uint32_t tasks = 0;
-  // Only its own threads take this one.
-  if (vessel.mutex.is_locked()) obstacle = "it held a lock of its own";
-  if (!obstacle)
-    for_each_thread(vessel, [&](HostThread& host) {
-      Context& context = *host.current;
-      const bool is_task = &context != &host;
-      if (is_task) ++tasks;
-      if (is_task && was_in_guest(host, static_cast<Bundle&>(context))) return;
-      if (context.head.call_rsp != 0) return;
-      // A thread that is not the leader and has no task any more is on its way out.
-      if (!is_task && !host.is_leader()) return;
-      obstacle = "it ran kernel code and may have held locks";
-      obstacle_tid = is_task ? context.head.task->tid() : 0;
-    });
-  if (obstacle) {
-    log(LogLevel::Emergency, "Kernel panic - not syncing: host process {} was killed while {} (task {})", host_pid, obstacle, obstacle_tid);
+  for_each_thread(vessel, [&](HostThread& host) {
+    const Task* task = host.current->head.task;
+    if (task) ++tasks;
+    const Lost lost = what_was_lost(host);
+    if (lost == Lost::Obstacle) {
+      has_obstacle = true;
+      obstacle_tid = task ? task->tid() : 0;
+    } else if (lost != Lost::Nothing) {
+      *last = &host;
+      last = &host.next_rescued;
+    }
+  });
+  if (has_obstacle) {
+    log(LogLevel::Emergency, "Kernel panic - not syncing: host process {} was killed while it ran kernel code and may have held locks (task {})", host_pid, obstacle_tid);
     return VesselEnd::Fatal;
   }
   log(LogLevel::Error, "host process {} was killed by the host: its {} tasks end", host_pid, tasks);
 
   bool is_complete = true;
-  for_each_thread(vessel, [&](HostThread& host) {
-    if (host.current == &host) return;
-    is_complete = continue_elsewhere(host, static_cast<Bundle&>(*host.current)) && is_complete;
-  });
-  // A context that had been handed to it and not begun goes to another: it has lost nothing.
-  if (Bundle* handed = vessel.handed.exchange(nullptr)) {
-    Result<Vessel*> idle = acquire_vessel();
-    if (idle.ok()) {
-      idle.value()->live_tasks.store(1);
-      hand_to(*idle.value(), *handed);
-    }
-    is_complete = is_complete && idle.ok();
+  for (HostThread* next = first; next;) {
+    HostThread& host = *next;
+    next = host.next_rescued;
+    Context& context = *host.current;
+    const bool goes_on = context.head.task ? continue_task(host, static_cast<Bundle&>(context)) : continue_idle_side(vessel, static_cast<HostThread&>(context));
+    is_complete = is_complete && goes_on;
   }
+  // A context that had been handed to it and not begun goes to another: it has lost nothing.
+  if (Context* handed = vessel.handed.exchange(nullptr)) is_complete = give_away(*handed) && is_complete;
   if (!is_complete) {
     log(LogLevel::Emergency, "Kernel panic - not syncing: no host process to end the tasks of host process {}", host_pid);
     return VesselEnd::Fatal;

@@ -5,7 +5,9 @@
 //
 //   where its host thread was          how it goes on
 //   in guest code                      a new context on its kernel stack, which exits
-//   in a host call of the kernel       the call returns EINTR; a wait ends as by a kill, a lock that was waited for is waited for again
+//   in a host call of the kernel       the call is made again if others may depend on it (core/host/image/raw_call.cpp), else it returns EINTR; a wait ends as by a
+//                                      kill, a lock that was waited for is waited for again
+//   in a host call between tasks       as before: it may hold locks, and what the last task had is still to be given back. Then it ends (leave_lost)
 //   elsewhere in the kernel            not at all: it may hold locks, and half of what it did is done. The machine is lost.
 //
 // Memory of the guest is not touched any more: AddressSpace::is_lost.

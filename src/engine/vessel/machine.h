@@ -73,20 +73,22 @@ void reap_dead_threads_locked(Vessel& vessel) REQUIRES(vessel.mutex);
 void start_host_thread(HostThread& host);
 /// An idle vessel, from the pool or from the nursery; EAGAIN when none can be had.
 Result<Vessel*> acquire_vessel();
-/// Lets `vessel`'s leader continue `bundle`.
-void hand_to(Vessel& vessel, Bundle& bundle);
-/// Does what the context that was left wants done. Called right after each switch. True when a task ended.
+/// Lets `vessel`'s leader continue `context`.
+void hand_to(Vessel& vessel, Context& context);
+/// Does what the context that was left wants done. Called right after each switch. True when a task ended, or a lost thread.
 bool finish_switch();
 [[noreturn]] void run_nursery();
 void add_vessel(Vessel& vessel);
 void remove_vessel(Vessel& vessel);
+/// One user of a lost vessel less; with the last it is freed.
+void drop_lost_vessel(Vessel& vessel);
 /// The monitor waited for a host process.
 VesselEnd vessel_process_ended(int host_pid);
 /// Saves the live vector registers in the bundle, as an image that can be loaded again.
 void keep_vectors(Bundle& bundle);
 /// Pulls the usage counters of the current host thread into the bundle's account; at borrow, hand-over and exit.
 void account_usage(Bundle& bundle);
-void begin_usage(Bundle& bundle);
+void begin_usage(Bundle& bundle, const guest::Usage& now);
 guest::Usage host_usage();
 
 }  // namespace umk::engine

@@ -46,8 +46,8 @@ void free_line(SelectorLine* line) {
 void await_dead_threads(Vessel& vessel) {
   MutexLock lock(vessel.mutex);
   for (HostThread* thread = vessel.dead_threads; thread; thread = thread->next_dead)
-    while (const int32_t tid = thread->tid.load(std::memory_order_acquire)) host::futex_wait(&thread->tid, static_cast<uint32_t>(tid));
-  reap_dead_threads_locked(vessel);
+    while (const int32_t tid = vessel.is_lost.load() ? 0 : thread->tid.load(std::memory_order_acquire)) host::futex_wait(&thread->tid, static_cast<uint32_t>(tid));
+  if (!vessel.is_lost.load()) reap_dead_threads_locked(vessel);
 }
 
 /// A task of the vessel was released. After the last one the leader cleans up; not before the task's host thread is among the dead, as the end of the
@@ -63,13 +63,15 @@ void empty_user_range(Vessel& vessel) {
   MUST(host::munmap(layout::kUserStart, layout::kUserEnd - layout::kUserStart), "unmapping whole ranges needs no memory");
 }
 
-[[noreturn]] void leave_host_process(Vessel& vessel) {
+/// Returns when the process was lost before it could leave.
+void leave_host_process(Vessel& vessel) {
   Machine& m = machine();
   stop_carrying(vessel);
-  m.vessels_live.fetch_sub(1);
-  m.kernel->counters.vessels.fetch_sub(1);
   {
     MutexLock lock(m.pool_mutex);
+    if (vessel.is_lost.load()) return;
+    m.vessels_live.fetch_sub(1);
+    m.kernel->counters.vessels.fetch_sub(1);
     vessel.ListHook<AllVesselsTag>::unlink();
     vessel.next_leaving = std::exchange(m.leaving, &vessel);
   }
@@ -77,21 +79,24 @@ void empty_user_range(Vessel& vessel) {
   __builtin_unreachable();
 }
 
-/// The leader has no guest task and the vessel none either: empties it and offers it to the pool.
+/// The leader has no guest task and the vessel none either: empties it and offers it to the pool. A vessel that is lost in a host call here is offered no more.
 void return_to_pool(Vessel& vessel) {
   Machine& m = machine();
   await_dead_threads(vessel);
+  if (vessel.is_lost.load()) return;
   bool leave;
   {
     MutexLock lock(m.pool_mutex);
     leave = m.pool_size >= kPoolMaximum;
   }
-  if (leave) leave_host_process(vessel);
+  if (leave) return leave_host_process(vessel);
   empty_user_range(vessel);
   forget_slots();
+  if (vessel.is_lost.load()) return;
   if (m.parameters.shield) note_only_thread(*vessel.leader);
   {
     MutexLock lock(m.pool_mutex);
+    if (vessel.is_lost.load()) return;
     m.pool.push_front(vessel);
     ++m.pool_size;
   }
@@ -100,26 +105,41 @@ void return_to_pool(Vessel& vessel) {
   m.pool_queue.wake();
 }
 
+/// The end of the idle side of a thread whose process was lost: gives the host thread back on which it went on.
+[[noreturn]] void leave_lost(HostThread& self) {
+  HostThread& lent = current_host();
+  CHECK(&lent != &self, "a lost thread goes on elsewhere");
+  lent.left = HostThread::Left::LostThread;
+  lent.left_thread = &self;
+  switch_to(lent);
+  __builtin_unreachable();
+}
+
 /// The idle life of a vessel's leader.
 [[noreturn]] void idle_loop(void*) {
   HostThread& self = current_host();
   Vessel& vessel = *self.vessel;
   for (;;) {
     if (finish_switch()) count_task_out(vessel);
+    if (vessel.is_lost.load()) leave_lost(self);
     sync::prepare_to_park();
     if (vessel.cleanup_wanted.exchange(false)) {
       return_to_pool(vessel);
       continue;
     }
-    if (Bundle* bundle = vessel.handed.load()) {
-      bundle->host = &self;
-      begin_usage(*bundle);
-      // Only now: if the process is lost before, another vessel takes it.
+    if (Context* context = vessel.handed.load()) {
+      const guest::Usage now = host_usage();
+      // If the process was lost in that call, another vessel has taken it.
+      if (vessel.is_lost.load()) continue;
+      context->host = &self;
+      if (context->head.task) begin_usage(static_cast<Bundle&>(*context), now);
       vessel.handed.store(nullptr);
-      switch_to(*bundle);
+      switch_to(*context);
       continue;
     }
+    self.is_at_rest.store(true);
     (void)sync::park(Sleep::Uninterruptible);
+    self.is_at_rest.store(false);
   }
 }
 
@@ -134,6 +154,8 @@ void return_to_pool(Vessel& vessel) {
     vessel.dead_threads = &self;
   }
   if (has_ended) count_task_out(vessel);
+  if (vessel.is_lost.load()) leave_lost(self);
+  self.is_at_rest.store(true);
   umk_exit_thread(&self.line->selector, 0);
 }
 
@@ -165,11 +187,7 @@ void forget_slots() {
   // The first page is kept: every program uses it.
   std::memset(reinterpret_cast<void*>(layout::kSlots), 0, kPageSize);
   constexpr int kDontNeed = 4;
-  // EINTR: as in empty_user_range of life.cpp.
-  Result<void> done;
-  do done = host::madvise(layout::kSlots + kPageSize, layout::kSlotsBytes - kPageSize, kDontNeed);
-  while (done.code() == EINTR);
-  MUST(std::move(done), "private memory can always be given back");
+  MUST(host::madvise(layout::kSlots + kPageSize, layout::kSlotsBytes - kPageSize, kDontNeed), "private memory can always be given back");
 }
 
 void recycle_host_thread(HostThread* host) {
@@ -227,7 +245,7 @@ void switch_to(Context& to) {
   to.head.selector = &host.line->selector;
   to.head.host_clock = host.head.host_clock;
   host.current = &to;
-  if (&to != &host) host.enter_on(static_cast<Bundle&>(to));
+  if (to.head.task) host.enter_on(static_cast<Bundle&>(to));
   umk_switch_stack(&from.switch_rsp, to.switch_rsp);
 }
 
@@ -318,8 +336,8 @@ Result<Vessel*> acquire_vessel() {
   }
 }
 
-void hand_to(Vessel& vessel, Bundle& bundle) {
-  vessel.handed.store(&bundle);
+void hand_to(Vessel& vessel, Context& context) {
+  vessel.handed.store(&context);
   sync::unpark(vessel.leader->head);
 }
 
@@ -330,8 +348,10 @@ bool finish_switch() {
     hand_to(*host.handed_to, *host.left_bundle);
   } else if (left == HostThread::Left::Ended) {
     host.task_released(*host.left_bundle->head.task);
+  } else if (left == HostThread::Left::LostThread) {
+    drop_lost_vessel(*host.left_thread->vessel);
   }
-  return left == HostThread::Left::Ended;
+  return left == HostThread::Left::Ended || left == HostThread::Left::LostThread;
 }
 
 [[noreturn]] void run_nursery() {
@@ -355,7 +375,7 @@ bool finish_switch() {
     HostThread& leader = *vessel->leader;
     prepare_context(leader, leader.stack_top(), vessel_main, nullptr);
     add_vessel(*vessel);
-    const int64_t pid = umk_clone(kCloneFiles | kCloneParent | kCloneChildSettid | 17, leader.switch_rsp, nullptr, &leader.tid, 0);
+    const int64_t pid = umk_clone(kCloneFiles | kCloneParent | kCloneParentSettid | 17, leader.switch_rsp, &leader.tid, nullptr, 0);
     if (pid < 0) {
       log(LogLevel::Error, "umk: the host refuses another process (errno {}): raise its limit on processes (ulimit -u)", -pid);
       remove_vessel(*vessel);
@@ -438,8 +458,12 @@ VesselEnd vessel_process_ended(int host_pid) {
   }
   if (!lost) return VesselEnd::Fatal;
   const VesselEnd end = rescue_tasks(*lost, was_idle);
-  if (end == VesselEnd::Survived) free_vessel(*lost);
+  if (end == VesselEnd::Survived) drop_lost_vessel(*lost);
   return end;
+}
+
+void drop_lost_vessel(Vessel& vessel) {
+  if (vessel.rescued.fetch_sub(1) == 1) free_vessel(vessel);
 }
 
 guest::Usage host_usage() {
@@ -459,9 +483,9 @@ guest::Usage host_usage() {
   return usage;
 }
 
-void begin_usage(Bundle& bundle) {
+void begin_usage(Bundle& bundle, const guest::Usage& now) {
   bundle.usage_version.fetch_add(1);
-  bundle.usage_at_arrival = host_usage();
+  bundle.usage_at_arrival = now;
   bundle.usage_version.fetch_add(1);
 }
 
