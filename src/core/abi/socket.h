@@ -9,7 +9,7 @@
 namespace umk {
 
 namespace address_families {
-inline constexpr int kUnspecified = 0, kUnix = 1, kMaximum = 46;
+inline constexpr int kUnspecified = 0, kUnix = 1, kNetlink = 16, kMaximum = 46;
 }
 
 namespace socket_types {

@@ -18,12 +18,14 @@
 #include "core/init/initramfs.h"
 #include "core/init/root_device.h"
 #include "core/init/tty_devices.h"
+#include "core/init/uevent_helper.h"
 #include "core/kernel/device/memory_devices.h"
 #include "core/kernel/mm/address_space.h"
 #include "core/kernel/mm/cache_window.h"
 #include "core/kernel/mm/page_cache.h"
-#include "core/kernel/syscall/dispatch.h"
+#include "core/kernel/socket/netlink_family.h"
 #include "core/kernel/socket/socket_layer.h"
+#include "core/kernel/syscall/dispatch.h"
 #include "core/kernel/task/kernel.h"
 #include "core/kernel/task/signals.h"
 #include "core/kernel/task/vdso_source.h"
@@ -47,6 +49,7 @@ struct Parts {
         log_device(kernel.kernel_log),
         jobs(kernel),
         ttys(jobs),
+        uevent_helper(kernel, devices.uevents()),
         tmpfs(window, kernel.options.memory_bytes),
         rootfs(window, kernel.options.memory_bytes, "rootfs"),
         devpts(ttys),
@@ -67,12 +70,14 @@ struct Parts {
   tty::TaskJobControl jobs;
   tty::TtyRegistry ttys;
   device::DeviceRegistry devices;
+  UeventHelper uevent_helper;
   device::MemoryDevices memory_devices;
   block::BlockDevices block_devices;
   block_files::BlockFiles block_files{block_devices, devices, page_cache};
   loop::LoopDriver loops{block_devices};
   std::unique_ptr<TtyDevices> tty_devices;
   std::unique_ptr<vfs::Vfs> vfs;
+  socket::NetlinkFamily netlink;
   std::unique_ptr<socket::SocketLayer> sockets;
   std::unique_ptr<console::ConsoleDriver> console;
   std::unique_ptr<fs::TmpfsMemoryFiles> memory_files;
@@ -135,7 +140,10 @@ Result<void> make_parts(Kernel& kernel, Parts& parts) {
   vfs::Vfs& vfs = *parts.vfs;
   kernel.vfs = &vfs;
   parts.sockets = TRY(make_unique<socket::SocketLayer>(&vfs));
+  parts.sockets->register_family(parts.netlink);
   kernel.sockets = parts.sockets.get();
+  TRY(parts.devices.uevents().add_receiver(parts.netlink));
+  TRY(parts.uevent_helper.attach());
   kernel.devices = &parts.devices;
   kernel.block_devices = &parts.block_devices;
   vfs.set_block_devices(parts.block_devices);

@@ -1,6 +1,7 @@
 #include "core/drivers/block_files/block_files.h"
 
 #include "core/drivers/block_files/block_file.h"
+#include "core/kernel/block/description.h"
 
 namespace umk::block_files {
 
@@ -48,5 +49,20 @@ void BlockFiles::forget(block::DevicePages& pages) {
 Result<void> BlockFiles::on_added(block::BlockDevice& device) { return registry_.announce(node_of(device)); }
 
 void BlockFiles::on_removed(block::BlockDevice& device) { registry_.withdraw(node_of(device)); }
+
+void BlockFiles::announce(const block::BlockDevice& device, block::BlockDevices::Event event) {
+  using Event = block::BlockDevices::Event;
+  StringSink properties;
+  block::put_properties(properties, device);
+  const Result<String> place = block::place_of(device);
+  // Without memory for it an event is lost, as it is on Linux.
+  if (!place.ok() || properties.failed()) return;
+  device::Uevent told{
+      .action = device::UeventAction::Change, .place = place.value(), .subsystem = "block", .properties = properties.view(), .remarks = {}};
+  if (event == Event::Added) told.action = device::UeventAction::Add;
+  if (event == Event::Removed) told.action = device::UeventAction::Remove;
+  if (event == Event::MediumChanged) told.remarks = "DISK_MEDIA_CHANGE=1\n";
+  (void)registry_.uevents().send(told);
+}
 
 }  // namespace umk::block_files

@@ -1,6 +1,7 @@
 // Block device files: what an open of /dev/ubda reads, writes and controls. One driver for the files of all block devices, whoever drives the device.
 //
-// It announces a node for each device, so that /dev shows disks and partitions as they come and go, and keeps the cached pages of devices that are open.
+// It announces a node for each device, so that /dev shows disks and partitions as they come and go, tells programs of them (device/uevents.h), and keeps the
+// cached pages of devices that are open.
 //
 // Locks: `pages_mutex_` guards the list of cached devices; only memory is allocated under it.
 #pragma once
@@ -11,14 +12,20 @@
 
 namespace umk::block_files {
 
-class BlockFiles final : public device::Driver, public block::BlockDevices::Watcher, public block::DevicePages::Keeper {
+class BlockFiles final : public device::Driver,
+                         public block::BlockDevices::Watcher,
+                         public block::BlockDevices::Announcer,
+                         public block::DevicePages::Keeper {
  public:
   BlockFiles(block::BlockDevices& devices, device::DeviceRegistry& registry, mm::PageCache& cache) : devices_(devices), registry_(registry), cache_(cache) {}
 
   /// Serves the numbers of a major under the name that /proc/devices shows, which outlives this.
   Result<void> add_major(uint32_t major, std::string_view name);
   /// Announces what is there and what comes. After all add_major.
-  Result<void> attach() { return devices_.add_watcher(*this); }
+  Result<void> attach() {
+    devices_.set_announcer(*this);
+    return devices_.add_watcher(*this);
+  }
 
   std::string_view name() const override { return "block"; }
   Result<RefPtr<vfs::OpenFile>> open(const vfs::Caller& caller, RefPtr<vfs::Inode> inode, vfs::DeviceNumber number, const vfs::Path& path,
@@ -26,6 +33,7 @@ class BlockFiles final : public device::Driver, public block::BlockDevices::Watc
 
   Result<void> on_added(block::BlockDevice& device) override;
   void on_removed(block::BlockDevice& device) override;
+  void announce(const block::BlockDevice& device, block::BlockDevices::Event event) override;
 
   block::BlockDevices& devices() { return devices_; }
   /// The cached pages of a device: those that others use, or new ones.

@@ -177,6 +177,7 @@ Result<void> LoopDevice::bind(RefPtr<vfs::OpenFile> file, const Status& wanted, 
   TRY(set_read_only(is_read_only));
   set_size(bytes);
   set_block_sizes(sector, sector);
+  devices_.announce_change(*this, block::BlockDevices::Event::Changed);
   look_for_partitions();
   return {};
 }
@@ -188,6 +189,7 @@ void LoopDevice::release(RefPtr<vfs::OpenFile> file) {
   set_block_sizes(block::kSectorBytes, block::kSectorBytes);
   set_size(0);
   (void)set_read_only(false);
+  devices_.announce_change(*this, block::BlockDevices::Event::MediumChanged);
   if (file && file->is_writable()) (void)file->sync(true);
 }
 
@@ -253,6 +255,7 @@ Result<void> LoopDevice::change(const Status& wanted) {
     binding_ = std::move(changed);
   }
   set_size(bytes);
+  devices_.announce_change(*this, block::BlockDevices::Event::Changed);
   if (wants_partitions) look_for_partitions();
   return {};
 }
@@ -292,6 +295,7 @@ Result<void> LoopDevice::update_size() {
   const Binding bound = binding();
   if (!bound.file) return error(ENXIO);
   set_size(TRY(size_of(bound)));
+  devices_.announce_change(*this, block::BlockDevices::Event::Changed);
   return {};
 }
 

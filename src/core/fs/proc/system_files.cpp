@@ -7,6 +7,7 @@
 #include "core/fs/proc/proc.h"
 #include "core/fs/proc/setting.h"
 #include "core/fs/proc/task_facts.h"
+#include "core/kernel/device/device_registry.h"
 #include "core/kernel/mm/address_space.h"
 #include "core/kernel/mm/cache_window.h"
 #include "core/kernel/task/version.h"
@@ -86,6 +87,15 @@ Result<void> show_boot_id(const Context& context, TextSink& sink) {
   return {};
 }
 
+// The same as /sys/kernel/uevent_helper.
+Result<void> show_event_helper(const Context& context, TextSink& sink) {
+  format(sink, "{}\n", TRY(context.kernel.devices->uevents().helper()));
+  return {};
+}
+Result<void> store_event_helper(const Context& context, std::string_view text) {
+  return context.kernel.devices->uevents().set_helper(first_line(text).substr(0, device::Uevents::kMaximumHelper - 1));
+}
+
 constexpr Entry kRandomEntries[] = {
     sysctl_entry("boot_id", show_boot_id),
     sysctl_entry("entropy_avail", show_number<256>),
@@ -101,6 +111,7 @@ constexpr Entry kKernelEntries[] = {
     sysctl_entry("dmesg_restrict", show_number<0>),
     sysctl_entry("domainname", show_domain_name, 0644, store_domain_name),
     sysctl_entry("hostname", show_host_name, 0644, store_host_name),
+    sysctl_entry("hotplug", show_event_helper, 0644, store_event_helper),
     sysctl_entry("ngroups_max", show_number<65536>),
     sysctl_entry("osrelease", show_text<version::kRelease>),
     sysctl_entry("ostype", show_text<version::kSystem>),

@@ -1,6 +1,7 @@
 // Disks and partitions: devices/virtual/block/ubda with ubda1 in it, and the links to them. Documentation/ABI/stable/sysfs-block.
 #include "core/fs/sysfs/tree.h"
 #include "core/kernel/block/block_devices.h"
+#include "core/kernel/block/description.h"
 #include "core/kernel/block/statistics_text.h"
 
 namespace umk::sysfs {
@@ -21,17 +22,11 @@ void show_statistics(const BlockDevice& device, TextSink& sink) {
 
 Result<String> number_text(const BlockDevice& device) { return format_string("{}:{}", device.number().major, device.number().minor); }
 
-/// Seen from the root of the tree.
-Result<String> place_of(const BlockDevice& device) {
-  if (device.disk()) return format_string("devices/virtual/block/{}/{}", device.disk()->name(), device.name());
-  return format_string("devices/virtual/block/{}", device.name());
-}
-
 Result<void> add_number(Directory& directory, std::string_view name, uint64_t value) {
   return directory.add_file(name, TRY(format_string("{}\n", value)));
 }
 
-Result<void> add_common(Directory& directory, BlockDevice& device) {
+Result<void> add_common(Directory& directory, BlockDevice& device, std::string_view place, device::Uevents& uevents) {
   TRY(directory.add_file("dev", TRY(format_string("{}\n", TRY(number_text(device))))));
   TRY(directory.add_block_file("size", device, show_size));
   TRY(directory.add_block_file("ro", device, show_read_only));
@@ -39,11 +34,12 @@ Result<void> add_common(Directory& directory, BlockDevice& device) {
   TRY(directory.add_block_file("inflight", device, show_in_flight));
   TRY(directory.add_file("alignment_offset", "0\n"));
   TRY(directory.add_file("discard_alignment", "0\n"));
-  StringSink event;
-  format(event, "MAJOR={}\nMINOR={}\nDEVNAME={}\nDEVTYPE={}\n", device.number().major, device.number().minor, device.name(),
-         device.disk() ? "partition" : "disk");
-  if (device.disk()) format(event, "PARTN={}\n", device.partition_number());
-  TRY(directory.add_file("uevent", TRY(event.take())));
+  StringSink properties;
+  block::put_properties(properties, device);
+  if (properties.failed()) return error(ENOMEM);
+  TRY(directory.add_uevent_file(
+      uevents,
+      {.action = device::UeventAction::Add, .place = place, .subsystem = "block", .properties = properties.view(), .remarks = {}}));
   return directory.add_link("subsystem", device.disk() ? "../../../../../class/block" : "../../../../class/block");
 }
 
@@ -77,10 +73,10 @@ Result<void> add_partition(Directory& directory, BlockDevice& device) {
 
 }  // namespace
 
-Result<void> add_block_device(Directory& root, BlockDevice& device) {
-  const String place = TRY(place_of(device));
+Result<void> add_block_device(Directory& root, BlockDevice& device, device::Uevents& uevents) {
+  const String place = TRY(block::place_of(device));
   Directory& directory = *TRY(root.directory(place));
-  TRY(add_common(directory, device));
+  TRY(add_common(directory, device, place, uevents));
   TRY(device.disk() ? add_partition(directory, device) : add_disk(directory, device));
   TRY(TRY(root.directory("class/block"))->add_link(device.name(), TRY(format_string("../../{}", place))));
   TRY(TRY(root.directory("dev/block"))->add_link(TRY(number_text(device)), TRY(format_string("../../{}", place))));
@@ -100,7 +96,7 @@ void remove_block_device(Directory& root, BlockDevice& device) {
     remove_from("devices/virtual/block", device.name());
     return;
   }
-  const Result<String> disk = place_of(*device.disk());
+  const Result<String> disk = block::place_of(*device.disk());
   if (disk.ok()) remove_from(disk.value(), device.name());
 }
 

@@ -1,5 +1,7 @@
 #include "core/fs/sysfs/nodes.h"
 
+#include <array>
+
 #include "core/fs/sysfs/sysfs.h"
 
 namespace umk::sysfs {
@@ -8,6 +10,7 @@ namespace {
 
 constexpr uint32_t kDirectoryMode = static_cast<uint32_t>(vfs::FileType::Directory) | 0755;
 constexpr uint32_t kFileMode = static_cast<uint32_t>(vfs::FileType::Regular) | 0444;
+constexpr uint32_t kWritableMode = static_cast<uint32_t>(vfs::FileType::Regular) | 0644;
 constexpr uint32_t kLinkMode = static_cast<uint32_t>(vfs::FileType::Symlink) | 0777;
 
 Result<size_t> put_from(std::string_view text, uint64_t offset, UserOutBuffer& buffer) {
@@ -90,6 +93,17 @@ Result<void> Directory::add_live_file(std::string_view name, Kernel& kernel, Sho
   return add(name, TRY(make_ref<LiveNode>(tree(), kernel, show)));
 }
 
+Result<void> Directory::add_setting(std::string_view name, Kernel& kernel, Show show, Store store) {
+  return add(name, TRY(make_ref<SettingNode>(tree(), kernel, show, store)));
+}
+
+Result<void> Directory::add_uevent_file(device::Uevents& uevents, const device::Uevent& event) {
+  String place = TRY(String::from(event.place));
+  String subsystem = TRY(String::from(event.subsystem));
+  String properties = TRY(String::from(event.properties));
+  return add("uevent", TRY(make_ref<UeventNode>(tree(), uevents, std::move(place), std::move(subsystem), std::move(properties))));
+}
+
 Result<void> Directory::add_link(std::string_view name, std::string_view target) {
   return add(name, TRY(make_ref<LinkNode>(tree(), TRY(String::from(target)))));
 }
@@ -142,6 +156,45 @@ Result<size_t> BlockNode::read_at(uint64_t offset, UserOutBuffer& buffer) {
   show_(*device_, sink);
   const String text = TRY(sink.take());
   return put_from(text.view(), offset, buffer);
+}
+
+WritableNode::WritableNode(Superblock& superblock) : Node(superblock, kWritableMode) { size_bytes_.store(kPageSize); }
+
+Result<void> WritableNode::change(const vfs::MetadataChange& wanted) {
+  vfs::MetadataChange kept = wanted;
+  kept.size_bytes = std::nullopt;
+  return Node::change(kept);
+}
+
+Result<size_t> WritableNode::write_at(uint64_t&, UserInBuffer& buffer, bool) {
+  std::array<std::byte, kPageSize> bytes;
+  const size_t taken = TRY(buffer.get(std::span(bytes)));
+  TRY(store(std::string_view(reinterpret_cast<const char*>(bytes.data()), taken)));
+  return taken;
+}
+
+SettingNode::SettingNode(Superblock& superblock, Kernel& kernel, Show show, Store store)
+    : WritableNode(superblock), kernel_(kernel), show_(show), store_(store) {}
+
+Result<size_t> SettingNode::read_at(uint64_t offset, UserOutBuffer& buffer) {
+  StringSink sink;
+  TRY(show_(kernel_, sink));
+  const String text = TRY(sink.take());
+  return put_from(text.view(), offset, buffer);
+}
+
+UeventNode::UeventNode(Superblock& superblock, device::Uevents& uevents, String place, String subsystem, String properties)
+    : WritableNode(superblock),
+      uevents_(uevents),
+      place_(std::move(place)),
+      subsystem_(std::move(subsystem)),
+      properties_(std::move(properties)) {}
+
+Result<size_t> UeventNode::read_at(uint64_t offset, UserOutBuffer& buffer) { return put_from(properties_.view(), offset, buffer); }
+
+Result<void> UeventNode::store(std::string_view text) {
+  return uevents_.send_as_asked(
+      text, {.action = device::UeventAction::Add, .place = place_, .subsystem = subsystem_, .properties = properties_, .remarks = {}});
 }
 
 LinkNode::LinkNode(Superblock& superblock, String target) : Node(superblock, kLinkMode), target_(std::move(target)) {}

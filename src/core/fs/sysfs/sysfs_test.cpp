@@ -4,6 +4,7 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "core/fs/tmpfs/tmpfs.h"
 #include "core/kernel/block/fake_memory_device.h"
@@ -13,6 +14,8 @@
 
 namespace umk::sysfs {
 namespace {
+
+using namespace std::string_literals;
 
 class SysfsTest : public testing::Test {
  protected:
@@ -47,6 +50,13 @@ class SysfsTest : public testing::Test {
     UserOutBuffer buffer(reinterpret_cast<uint64_t>(text.data()), text.size());
     text.resize(file.value()->read(buffer).value_or(0));
     return text;
+  }
+  /// The errno, 0 when all is well.
+  int put(std::string_view path, std::string text) {
+    const Result<RefPtr<vfs::OpenFile>> file = vfs_->open(me(), at(path), {vfs::open_flags::kWriteOnly | vfs::open_flags::kTruncate, 0, 0});
+    if (!file.ok()) return file.code();
+    UserInBuffer buffer(reinterpret_cast<uint64_t>(text.data()), text.size());
+    return file.value()->write(buffer).code();
   }
   struct NameList final : vfs::DirectorySink {
     bool emit(std::string_view name, vfs::InodeNumber, vfs::FileType, uint64_t) override { return names.insert(std::string(name)).second; }
@@ -114,7 +124,43 @@ TEST_F(SysfsTest, ShowsDisksAndPartitionsAsTheyComeAndGo) {
   EXPECT_FALSE(names("/sys/block/ubda").contains("ubda1"));
 }
 
-TEST_F(SysfsTest, NobodyWrites) {
+TEST_F(SysfsTest, ShowsCharacterDevicesAsTheyComeAndGo) {
+  const device::Node line{.name = "ttyS3", .type = vfs::FileType::CharacterDevice, .number = {4, 67}, .permissions = 0660};
+  EXPECT_EQ(get("/sys/class/tty/ttyS3/dev"), "errno 2");
+  ASSERT_TRUE(devices_.announce(line).ok());
+  EXPECT_EQ(get("/sys/class/tty/ttyS3/dev"), "4:67\n");
+  EXPECT_EQ(get("/sys/dev/char/4:67/uevent"), "MAJOR=4\nMINOR=67\nDEVNAME=ttyS3\n");
+  devices_.withdraw(line);
+  EXPECT_EQ(get("/sys/class/tty/ttyS3/dev"), "errno 2");
+  EXPECT_FALSE(names("/sys/devices/virtual/tty").contains("ttyS3"));
+  EXPECT_FALSE(names("/sys/dev/char").contains("4:67"));
+}
+
+TEST_F(SysfsTest, SendsAnEventForEachOrderWrittenToAUeventFile) {
+  struct Receiver final : device::UeventReceiver {
+    bool is_listening() override { return true; }
+    void receive(RefPtr<device::UeventMessage> message) override { texts.emplace_back(message->text()); }
+    std::vector<std::string> texts;
+  } receiver;
+  ASSERT_TRUE(devices_.uevents().add_receiver(receiver).ok());
+  const std::string before = get("/sys/kernel/uevent_seqnum");
+  EXPECT_EQ(put("/sys/block/ubda/uevent", "change\n"), 0);
+  ASSERT_EQ(receiver.texts.size(), 1u);
+  const std::string wanted(
+      "change@/devices/virtual/block/ubda\0ACTION=change\0DEVPATH=/devices/virtual/block/ubda\0SUBSYSTEM=block\0SYNTH_UUID=0\0MAJOR=98\0"s);
+  EXPECT_EQ(receiver.texts[0].substr(0, wanted.size()), wanted);
+  EXPECT_NE(get("/sys/kernel/uevent_seqnum"), before);
+  EXPECT_EQ(put("/sys/class/mem/null/uevent", "nonsense"), EINVAL);
+  EXPECT_EQ(receiver.texts.size(), 1u);
+}
+
+TEST_F(SysfsTest, KeepsTheHelperThatWasWritten) {
+  EXPECT_EQ(get("/sys/kernel/uevent_helper"), "\n");
+  EXPECT_EQ(put("/sys/kernel/uevent_helper", "/sbin/mdev\n"), 0);
+  EXPECT_EQ(get("/sys/kernel/uevent_helper"), "/sbin/mdev\n");
+}
+
+TEST_F(SysfsTest, NobodyWritesOtherFiles) {
   EXPECT_EQ(vfs_->open(me(), at("/sys/devices/system/cpu/online"), {vfs::open_flags::kWriteOnly, 0, 0}).code(), EACCES);
   EXPECT_EQ(vfs_->make_directory(me(), at("/sys/new"), 0755).code(), EPERM);
   EXPECT_EQ(vfs_->mount(me(), "sysfs", at("/sys"), "sysfs", 0, "size=1").code(), EINVAL);

@@ -103,31 +103,52 @@ Result<void> add_memory_node(Directory& root, unsigned cpus, Kernel& kernel) {
   return {};
 }
 
-std::string_view class_of(const device::Node& node) {
-  switch (node.number.major) {
-    case 1: return "mem";
-    case 4:
-    case 5: return "tty";
-    default: return "misc";
-  }
+Result<void> show_event_number(Kernel& kernel, TextSink& sink) {
+  format(sink, "{}\n", kernel.devices->uevents().last_number());
+  return {};
 }
 
-Result<void> add_device(Directory& root, const device::Node& node) {
-  // A name in a directory of /dev has "!" for the slash.
-  String name;
-  for (const char character : node.name) TRY(name.append(character == '/' ? '!' : character));
-  const std::string_view kind = class_of(node);
-  const String place = TRY(format_string("devices/virtual/{}/{}", kind, name));
-  Directory& device = *TRY(root.directory(place));
-  const String number = TRY(format_string("{}:{}", node.number.major, node.number.minor));
-  TRY(device.add_file("dev", TRY(format_string("{}\n", number))));
-  TRY(device.add_file("uevent", TRY(format_string("MAJOR={}\nMINOR={}\nDEVNAME={}\n", node.number.major, node.number.minor, node.name))));
-  TRY(device.add_link("subsystem", TRY(format_string("../../../../class/{}", kind))));
+Result<void> show_event_helper(Kernel& kernel, TextSink& sink) {
+  format(sink, "{}\n", TRY(kernel.devices->uevents().helper()));
+  return {};
+}
+
+Result<void> store_event_helper(Kernel& kernel, std::string_view text) { return kernel.devices->uevents().set_helper(text); }
+
+Result<String> number_text(const device::Node& node) { return format_string("{}:{}", node.number.major, node.number.minor); }
+
+}  // namespace
+
+Result<void> add_device(Directory& root, const device::Node& node, device::Uevents& uevents) {
+  const std::string_view kind = device::class_of(node);
+  const String name = TRY(device::place_name_of(node));
+  const String place = TRY(device::place_of(node));
+  const String number = TRY(number_text(node));
+  Directory& directory = *TRY(root.directory(place));
+  TRY(directory.add_file("dev", TRY(format_string("{}\n", number))));
+  StringSink properties;
+  device::put_properties(properties, node);
+  if (properties.failed()) return error(ENOMEM);
+  TRY(directory.add_uevent_file(
+      uevents, {.action = device::UeventAction::Add, .place = place, .subsystem = kind, .properties = properties.view(), .remarks = {}}));
+  TRY(directory.add_link("subsystem", TRY(format_string("../../../../class/{}", kind))));
   TRY(TRY(root.directory(TRY(format_string("class/{}", kind))))->add_link(name, TRY(format_string("../../{}", place))));
   return TRY(root.directory("dev/char"))->add_link(number, TRY(format_string("../../{}", place)));
 }
 
-}  // namespace
+void remove_device(Directory& root, const device::Node& node) {
+  const auto remove_from = [&](std::string_view path, std::string_view name) {
+    const Result<Directory*> directory = root.directory(path);
+    if (directory.ok()) directory.value()->remove(name);
+  };
+  const Result<String> name = device::place_name_of(node), number = number_text(node);
+  const Result<String> class_directory = format_string("class/{}", device::class_of(node)),
+                       places = format_string("devices/virtual/{}", device::class_of(node));
+  if (!name.ok() || !number.ok() || !class_directory.ok() || !places.ok()) return;
+  remove_from("dev/char", number.value());
+  remove_from(class_directory.value(), name.value());
+  remove_from(places.value(), name.value());
+}
 
 Result<void> build_tree(Directory& root, Kernel& kernel) {
   for (const std::string_view path : {"block", "bus", "class/block", "class/mem", "class/net", "class/tty", "dev/block", "dev/char", "devices/system", "devices/virtual",
@@ -138,11 +159,9 @@ Result<void> build_tree(Directory& root, Kernel& kernel) {
   TRY(add_processors(root, cpus));
   TRY(add_memory_node(root, cpus, kernel));
   if (!kernel.devices) return {};
-  Result<void> outcome;
-  kernel.devices->for_each_node([&](const device::Node& node) {
-    if (outcome.ok() && node.type == vfs::FileType::CharacterDevice) outcome = add_device(root, node);
-  });
-  return outcome;
+  Directory& own = *TRY(root.directory("kernel"));
+  TRY(own.add_live_file("uevent_seqnum", kernel, show_event_number));
+  return own.add_setting("uevent_helper", kernel, show_event_helper, store_event_helper);
 }
 
 }  // namespace umk::sysfs

@@ -9,7 +9,7 @@ Result<std::unique_ptr<DevtmpfsType>> DevtmpfsType::create(mm::CacheWindow& wind
   options.root_mode = 0755;
   std::unique_ptr<DevtmpfsType> type = TRY(make_unique<DevtmpfsType>(TRY(TmpfsSuperblock::create("devtmpfs", window, options, device, 0))));
   type->superblock_->root_directory().expect_changes();
-  TRY(registry.set_listener(*type));
+  TRY(registry.add_listener(*type));
   return type;
 }
 

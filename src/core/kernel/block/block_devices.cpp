@@ -51,7 +51,17 @@ Result<void> BlockDevices::insert(RefPtr<BlockDevice> device) {
     take_out(*device);
     return told;
   }
+  announce(*device, Event::Added);
   return {};
+}
+
+void BlockDevices::announce(const BlockDevice& device, Event event) {
+  if (announcer_) announcer_->announce(device, event);
+}
+
+void BlockDevices::announce_change(const BlockDevice& device, Event event) {
+  MutexLock changes(changes_);
+  announce(device, event);
 }
 
 void BlockDevices::take_out(BlockDevice& device) {
@@ -68,6 +78,7 @@ void BlockDevices::take_out(BlockDevice& device) {
   if (!removed) return;
   removed->mark_removed();
   for (Watcher* watcher : watchers_) watcher->on_removed(*removed);
+  announce(*removed, Event::Removed);
 }
 
 Result<Vector<RefPtr<BlockDevice>>> BlockDevices::partitions_of(BlockDevice& disk) {
@@ -78,13 +89,15 @@ Result<Vector<RefPtr<BlockDevice>>> BlockDevices::partitions_of(BlockDevice& dis
   return partitions;
 }
 
-Result<void> BlockDevices::scan(BlockDevice& disk) {
+Result<void> BlockDevices::scan(BlockDevice& disk, Scan which) {
   DiskReader reader(disk);
   Result<partition_table::Table> table = partition_table::read_table(reader, disk.size_bytes(), disk.logical_block_bytes());
   if (!table.ok()) {
     log(LogLevel::Error, "{}: the partition table cannot be read: errno {}", disk.name(), table.code());
     return {};
   }
+  // As Linux: programs hear that the table was read anew, where there is one.
+  if (which == Scan::Again && table.value().kind != partition_table::Kind::None) announce(disk, Event::Changed);
   StringSink found;
   for (const partition_table::Partition& place : table.value().partitions) {
     const RefPtr<BlockDevice> partition = TRY(insert_partition(disk, place.number, place.first_byte, place.bytes));
@@ -120,7 +133,7 @@ Result<void> BlockDevices::add(RefPtr<BlockDevice> disk, Partitions partitions) 
   MutexLock changes(changes_);
   TRY(insert(disk));
   if (partitions == Partitions::None) return {};
-  return scan(*disk);
+  return scan(*disk, Scan::First);
 }
 
 Result<void> BlockDevices::remove(BlockDevice& disk) {
@@ -147,7 +160,7 @@ Result<void> BlockDevices::rescan(BlockDevice& disk) {
   if (!disk.is_scanned_for_partitions()) return error(EINVAL);
   MutexLock changes(changes_);
   TRY(drop_partitions(disk));
-  return scan(disk);
+  return scan(disk, Scan::Again);
 }
 
 Result<void> BlockDevices::remove_partitions(BlockDevice& disk) {

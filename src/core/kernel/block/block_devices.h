@@ -1,9 +1,9 @@
 // BlockDevices: all disks and partitions of a machine, by number and by name.
 //
 // Drivers add disks, at boot or later; the partitions on a disk are found when it is added and again on BLKRRPART. A device that is removed is found no more,
-// and fails whatever its users still ask of it. Watchers (device files, sysfs) hear of both.
+// and fails whatever its users still ask of it. Watchers (device files, sysfs) hear of both; the announcer hears when they are done, and tells programs.
 //
-// Locks: `mutex_` (LockRank::Block) guards the list. `changes_` keeps additions, removals and rescans apart; watchers are called with it held.
+// Locks: `mutex_` (LockRank::Block) guards the list. `changes_` keeps additions, removals and rescans apart; watchers and announcer are called with it held.
 #pragma once
 
 #include "core/base/vector.h"
@@ -25,6 +25,15 @@ class BlockDevices {
 
    protected:
     ~Watcher() = default;
+  };
+
+  enum class Event : uint8_t { Added, Removed, Changed, MediumChanged };
+  class Announcer {
+   public:
+    virtual void announce(const BlockDevice& device, Event event) = 0;
+
+   protected:
+    ~Announcer() = default;
   };
 
   BlockDevices() = default;
@@ -54,13 +63,20 @@ class BlockDevices {
   /// All, each disk before its partitions, in the order of numbers.
   Result<void> list(Vector<RefPtr<BlockDevice>>& into);
 
+  /// At boot, before the first disk.
+  void set_announcer(Announcer& announcer) { announcer_ = &announcer; }
+  /// A disk that stays has another size or another medium.
+  void announce_change(const BlockDevice& device, Event event);
+
   /// Hears of what is there already as well.
   Result<void> add_watcher(Watcher& watcher);
 
  private:
   Result<void> insert(RefPtr<BlockDevice> device) REQUIRES(changes_);
   void take_out(BlockDevice& device) REQUIRES(changes_);
-  Result<void> scan(BlockDevice& disk) REQUIRES(changes_);
+  enum class Scan : uint8_t { First, Again };
+  Result<void> scan(BlockDevice& disk, Scan which) REQUIRES(changes_);
+  void announce(const BlockDevice& device, Event event) REQUIRES(changes_);
   /// The partitions of a disk, each with its number.
   Result<Vector<RefPtr<BlockDevice>>> partitions_of(BlockDevice& disk);
   Result<void> drop_partitions(BlockDevice& disk) REQUIRES(changes_);
@@ -74,6 +90,7 @@ class BlockDevices {
   Mutex mutex_{LockRank::Block};
   Vector<RefPtr<BlockDevice>> devices_ GUARDED_BY(mutex_);
   Vector<Watcher*> watchers_ GUARDED_BY(changes_);
+  Announcer* announcer_ = nullptr;
 };
 
 }  // namespace umk::block

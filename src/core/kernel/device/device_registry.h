@@ -1,10 +1,15 @@
 // DeviceRegistry: which driver stands behind a device number, and which nodes /dev should have.
 //
 // Drivers register once, at boot, before the first open: reading takes no lock. Opening a device node (vfs::DeviceOpener) finds the driver by type, major and
-// minor. A node is announced with its name and permissions; devtmpfs shows what was announced, before and after it is mounted.
+// minor. A node is announced with its name and permissions; devtmpfs and sysfs show what was announced, before and after they are mounted. Programs hear of
+// character devices that come and go (uevents.h); of disks they hear when these are ready (block_files.h).
+//
+// Locks: `mutex_` guards the nodes; listeners are called and events are sent with it held, so that these keep the order of what happens.
 #pragma once
 
+#include "core/base/text.h"
 #include "core/base/vector.h"
+#include "core/kernel/device/uevents.h"
 #include "core/kernel/vfs/device_opener.h"
 
 namespace umk::device {
@@ -30,7 +35,15 @@ struct Node {
   GroupId gid = 0;
 };
 
-/// Who makes nodes appear: devtmpfs.
+/// Of a character device: the directory of /sys/class that lists it.
+std::string_view class_of(const Node& node);
+/// Where sysfs shows a character device, from the root of its tree. A name in a directory of /dev has "!" for the slash.
+Result<String> place_of(const Node& node);
+Result<String> place_name_of(const Node& node);
+/// NAME=value lines: MAJOR, MINOR, DEVNAME.
+void put_properties(TextSink& sink, const Node& node);
+
+/// Who makes nodes appear: devtmpfs, sysfs.
 class NodeListener {
  public:
   virtual Result<void> add_node(const Node& node) = 0;
@@ -47,8 +60,9 @@ class DeviceRegistry final : public vfs::DeviceOpener {
   /// The name must outlive the registry.
   Result<void> announce(const Node& node);
   void withdraw(const Node& node);
-  /// From now on the listener hears of nodes; those announced before are given to it at once.
-  Result<void> set_listener(NodeListener& listener);
+  /// From now on the listener hears of nodes; those announced before are given to it at once. It stays.
+  Result<void> add_listener(NodeListener& listener);
+  Uevents& uevents() { return uevents_; }
 
   Result<RefPtr<vfs::OpenFile>> open_device(const vfs::Caller& caller, RefPtr<vfs::Inode> inode, vfs::FileType type, vfs::DeviceNumber number,
                                             const vfs::Path& path, uint32_t flags) override;
@@ -71,10 +85,13 @@ class DeviceRegistry final : public vfs::DeviceOpener {
     uint32_t major, first_minor, minors;
     Driver* driver;
   };
+  void tell_programs(UeventAction action, const Node& node);
+
   Vector<Range> ranges_;
   Mutex mutex_{LockRank::None};
   Vector<Node> nodes_ GUARDED_BY(mutex_);
-  NodeListener* listener_ GUARDED_BY(mutex_) = nullptr;
+  Vector<NodeListener*> listeners_ GUARDED_BY(mutex_);
+  Uevents uevents_;
 };
 
 }  // namespace umk::device

@@ -104,6 +104,7 @@ class Socket : public vfs::OpenFile {
   static Error wait_failure(Error failure, Deadline deadline);
   bool must_not_wait(uint32_t message_flags) const { return is_nonblocking() || (message_flags & message_flags::kDontWait); }
 
+  uint32_t receive_buffer_bytes() const { return receive_buffer_.load(std::memory_order_relaxed); }
   uint32_t send_buffer_bytes() const { return send_buffer_.load(std::memory_order_relaxed); }
   bool passes_credentials() const { return passes_credentials_.load(std::memory_order_relaxed); }
   /// Called after an option changed that a family keeps copies of.

@@ -299,7 +299,7 @@ Result<size_t> sys_recvmmsg(Task& task, Fd fd, UserPtr<KernelMultiMessage> messa
 }  // namespace
 
 const SyscallRow kSysSocketRows[] = {
-    partial<sys_socket>(41, "socket", "AF_UNIX only"),
+    partial<sys_socket>(41, "socket", "AF_UNIX, and AF_NETLINK for events of devices"),
     full<sys_connect>(42, "connect"),
     full<sys_accept>(43, "accept"),
     full<sys_sendto>(44, "sendto"),

@@ -281,27 +281,21 @@ void end_vfork(Task& task) {
   if (task.vfork_parent) sync::unpark(*task.vfork_parent);
 }
 
-Result<RefPtr<Task>> create_init_task(Kernel& kernel, InitContext context) {
-  Draft draft(kernel);
-  draft.bundle = TRY(TaskBundle::create(kernel.engine));
+/// A process without a parent, leader of session and group, under a number that was allocated for it. What was made is gone when it fails.
+static Result<RefPtr<Task>> make_parentless_locked(Kernel& kernel, Draft& draft, ThreadId id, InitContext context, std::string_view name)
+    REQUIRES(kernel.tasks.mutex) {
   RefPtr<const Credentials> root = TRY(Credentials::root());
-  MutexLock lock(kernel.tasks.mutex);
-  const ThreadId id = TRY(kernel.tasks.allocate_id());
-  CHECK(id == 1, "the first process is made first");
   RefPtr<Session> session = TRY(kernel.tasks.make_session(id));
   RefPtr<ProcessGroup> group = TRY(kernel.tasks.make_group(id, session));
   const RefPtr<Process> process = draft.bundle->make_process(kernel, id);
   process->handlers = draft.bundle->make_handlers();
-  process->is_unkillable = !kernel.options.ends_with_init;
   RefPtr<Task> task = draft.bundle->make_task(kernel, id, process);
   task->fds_ = std::move(context.fds);
   task->fs_ = std::move(context.fs);
   task->address_space_ = std::move(context.address_space);
   task->credentials_ = std::move(root);
   task->start_time_ns = time::boottime_ns();
-  task->is_started.store(true);
-  constexpr char kName[] = "init";
-  for (size_t i = 0; i < sizeof kName; ++i) task->name[i] = kName[i];
+  for (size_t i = 0; i < name.size() && i + 1 < sizeof task->name; ++i) task->name[i] = name[i];
   {
     MutexLock signal_lock(process->signal_mutex);
     process->tasks.push_back(*task);
@@ -311,11 +305,53 @@ Result<RefPtr<Task>> create_init_task(Kernel& kernel, InitContext context) {
   process->leader = task;
   session->leader = process.get();
   kernel.tasks.set_group(*process, group);
-  kernel.tasks.init = process.get();
   // The host context's share; the caller's reference is another.
   task->add_reference();
   draft.bundle = nullptr;
   return task;
+}
+
+Result<RefPtr<Task>> create_init_task(Kernel& kernel, InitContext context) {
+  Draft draft(kernel);
+  draft.bundle = TRY(TaskBundle::create(kernel.engine));
+  MutexLock lock(kernel.tasks.mutex);
+  const ThreadId id = TRY(kernel.tasks.allocate_id());
+  CHECK(id == 1, "the first process is made first");
+  RefPtr<Task> task = TRY(make_parentless_locked(kernel, draft, id, std::move(context), "init"));
+  Process& process = task->process();
+  process.is_unkillable = !kernel.options.ends_with_init;
+  task->is_started.store(true);
+  kernel.tasks.init = &process;
+  return task;
+}
+
+Result<void> start_helper_task(Kernel& kernel, InitContext context, std::string_view name, void (*entry)(Task&)) {
+  Draft draft(kernel);
+  draft.bundle = TRY(TaskBundle::create(kernel.engine));
+  TaskBundle* const bundle = draft.bundle;
+  RefPtr<Task> task;
+  {
+    MutexLock lock(kernel.tasks.mutex);
+    const ThreadId id = TRY(kernel.tasks.allocate_id());
+    Result<RefPtr<Task>> made = make_parentless_locked(kernel, draft, id, std::move(context), name);
+    if (!made.ok()) {
+      kernel.tasks.release_id(id);
+      return made.failure();
+    }
+    task = made.take();
+  }
+  if (const Result<void> started = kernel.engine.start_in_new_vessel(*task, entry); !started.ok()) {
+    unpublish(*task);
+    task->drop_reference();
+    draft.bundle = bundle;
+    return started;
+  }
+  task->is_started.store(true, std::memory_order_seq_cst);
+  if (task->stack().interrupts.load() != 0) {
+    MutexLock lock(task->process().signal_mutex);
+    if (!task->exiting.load()) kernel.engine.kick(*task);
+  }
+  return {};
 }
 
 }  // namespace umk

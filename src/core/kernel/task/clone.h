@@ -29,7 +29,7 @@ struct CloneRequest {
 /// forbids, EAGAIN, ENOMEM, EPERM for namespaces without CAP_SYS_ADMIN.
 Result<int64_t> clone_task(Task& parent, const CloneRequest& request);
 
-/// What the first process starts with.
+/// What a process without a parent starts with.
 struct InitContext {
   RefPtr<vfs::FdTable> fds;
   RefPtr<vfs::FsContext> fs;
@@ -37,6 +37,10 @@ struct InitContext {
 };
 /// Makes process 1, leader of session and group 1, without starting it: Engine::start_in_new_vessel does.
 Result<RefPtr<Task>> create_init_task(Kernel& kernel, InitContext context);
+
+/// Starts a process of the kernel's own, with the superuser's credentials, that runs `entry` in an empty address space (and execs there). It has no parent, and
+/// its end is nobody's business.
+Result<void> start_helper_task(Kernel& kernel, InitContext context, std::string_view name, void (*entry)(Task&));
 
 /// A child by CLONE_VFORK no longer uses its parent's memory: exec and exit call it.
 void end_vfork(Task& task);

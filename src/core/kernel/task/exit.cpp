@@ -93,7 +93,9 @@ void publish_zombie_locked(Process& process) {
   const bool is_unwanted = notify_parent_locked(process, process.exit_signal, signal ? signal_codes::kChildKilled : signal_codes::kChildExited,
                                                 signal ? signal : (process.exit_status >> 8) & 0xff);
   if (&process == kernel.tasks.init) end_machine(kernel, process.exit_status);
-  if (is_unwanted) reap_locked(kernel, &process);
+  // Nobody waits for what the kernel started by itself (start_helper_task).
+  const bool is_helper = !process.parent && &process != kernel.tasks.init;
+  if (is_unwanted || is_helper) reap_locked(kernel, &process);
 }
 
 /// What the process as a whole gives up when its last thread begins to exit.
