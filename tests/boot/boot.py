@@ -358,6 +358,34 @@ def memory_limit():
     equal(outcome.status, 0, "40 MiB in 256")
 
 
+def memory_adjustment():
+    """Who is killed when memory ends: not the largest, if another has volunteered or it is exempted."""
+    script = """
+import os, sys, time
+def child(adjustment, mebibytes):
+    pid = os.fork()
+    if pid: return pid
+    open("/proc/self/oom_score_adj", "w").write(str(adjustment))
+    room = []
+    for piece in range(mebibytes // 10):
+        room.append(bytearray(b"x" * (10 << 20)))
+        time.sleep(0.02)
+    time.sleep(20)
+    os._exit(0)
+kept, volunteer = child(-1000, 70), child(900, 40)
+time.sleep(1)
+eater = child(0, 300)
+first, status = os.wait()
+names = {kept: "kept", volunteer: "volunteer", eater: "eater"}
+print(names[first], status)
+second, status = os.wait()
+print(names[second], status)
+os.kill(kept, 15)
+"""
+    outcome = harness.run_guest(["python3", "-c", script], limit=60, switches=["--mem", "192M"])
+    equal(outcome.output, b"volunteer 9\neater 9\n", f"who was killed ({outcome.error[-300:]!r})")
+
+
 def as_an_ordinary_user():
     if os.geteuid() != 0:
         return
@@ -398,6 +426,7 @@ TESTS = {
     "environment_and_directory": environment_and_directory,
     "read_only_root": read_only_root,
     "memory_limit": memory_limit,
+    "memory_adjustment": memory_adjustment,
     "as_an_ordinary_user": as_an_ordinary_user,
     "boots_to_a_prompt": boots_to_a_prompt,
     "halt": end_of("halt -f", 0),

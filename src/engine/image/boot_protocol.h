@@ -69,6 +69,12 @@ struct MachineStatus {
   char panic_reason[256] = {};  // set before
 };
 
+/// What a host process of the machine has for itself.
+struct MemoryUser {
+  int host_pid;
+  uint64_t bytes;
+};
+
 /// For the monitor's memory sampler, on an attached thread. Private memory of guests is the host's: only the host knows how much is used.
 struct MemoryFunctions {
   /// Sleeps until guests were promised more than `mem=`.
@@ -81,8 +87,8 @@ struct MemoryFunctions {
   uint64_t (*reclaim)(uint64_t bytes);
   /// Lets the page cache shrink as far as promises to guests ask for it.
   void (*make_way)();
-  /// Kills the guest process that lives in a host process, with a line in the log; false when there is none.
-  bool (*kill)(int host_pid, uint64_t its_bytes, uint64_t all_bytes);
+  /// Chooses one of the guest processes that live in these host processes and kills it, with a line in the log; false when none may be killed.
+  bool (*kill)(const MemoryUser* users, uint64_t count, uint64_t all_bytes);
 };
 
 /// The image's functions for the monitor.

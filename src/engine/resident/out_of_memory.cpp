@@ -1,24 +1,35 @@
 #include "engine/resident/out_of_memory.h"
 
+#include <algorithm>
+
 #include "core/base/log.h"
 #include "core/kernel/task/kernel.h"
+#include "core/kernel/task/memory_claim.h"
 #include "core/kernel/task/signals.h"
 #include "core/kernel/task/task.h"
+#include "engine/image/boot_protocol.h"
 #include "engine/vessel/machine.h"
 
 namespace umk::engine {
 
-bool kill_for_memory(int host_pid, uint64_t its_bytes, uint64_t all_bytes) {
+bool kill_for_memory(const MemoryUser* users, uint64_t count, uint64_t all_bytes) {
   TaskList& tasks = machine().kernel->tasks;
   RefPtr<Task> victim;
+  uint64_t its_bytes = 0;
+  int64_t most = 0;
   {
     MutexLock lock(tasks.mutex);
     for (RefPtr<Task> task = tasks.next_task(1); task; task = tasks.next_task(task->tid() + 1)) {
       const HostThread* host = Bundle::of(task->stack()).host;
-      if (task->exiting.load() || !host || !host->vessel || host->vessel->leader->tid.load() != host_pid) continue;
-      if (task->process().is_unkillable) return false;
+      if (task->exiting.load() || !host || !host->vessel) continue;
+      const int host_pid = host->vessel->leader->tid.load();
+      const MemoryUser* user = std::find_if(users, users + count, [&](const MemoryUser& one) { return one.host_pid == host_pid; });
+      if (user == users + count) continue;
+      const std::optional<int64_t> claim = memory_claim(task->process(), user->bytes, machine().parameters.memory_bytes);
+      if (!claim || (victim && *claim <= most)) continue;
       victim = task;
-      break;
+      most = *claim;
+      its_bytes = user->bytes;
     }
   }
   if (!victim) return false;

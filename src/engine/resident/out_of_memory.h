@@ -1,12 +1,14 @@
-// Out of memory: which guest process lives in a host process, and its end.
+// Out of memory: which guest process ends.
 #pragma once
 
 #include <cstdint>
 
 namespace umk::engine {
 
-/// Kills the guest process whose address space `host_pid` carries, because it uses `its_bytes` of the `all_bytes` that are used. False when no guest
-/// lives there now, or it is the first process of a machine that cannot do without.
-bool kill_for_memory(int host_pid, uint64_t its_bytes, uint64_t all_bytes);
+struct MemoryUser;
+
+/// Kills the guest process that has most by its oom_score_adj, of those that live in `users`; `all_bytes` are in use. False when none may be killed: the first process
+/// of a machine that cannot do without it, and who is exempted.
+bool kill_for_memory(const MemoryUser* users, uint64_t count, uint64_t all_bytes);
 
 }  // namespace umk::engine

@@ -45,21 +45,16 @@ void MemorySampler::run() {
 
 bool MemorySampler::look() {
   uint64_t total = image_.memory.charged_bytes();
-  int largest = 0;
-  uint64_t largest_bytes = 0;
+  std::vector<engine::MemoryUser> users;
   for (const int pid : host_processes()) {
-    const uint64_t bytes = private_bytes(pid);
-    total += bytes;
-    if (bytes > largest_bytes) {
-      largest = pid;
-      largest_bytes = bytes;
-    }
+    users.push_back({pid, private_bytes(pid)});
+    total += users.back().bytes;
   }
   const uint64_t limit = image_.memory.limit_bytes();
   if (total <= limit) return false;
   // What can be read again goes before a program does.
   if (image_.memory.reclaim(total - limit) >= total - limit) return false;
-  return largest != 0 && image_.memory.kill(largest, largest_bytes, total);
+  return image_.memory.kill(users.data(), users.size(), total);
 }
 
 }  // namespace umk::monitor

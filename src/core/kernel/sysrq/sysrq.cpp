@@ -3,6 +3,7 @@
 #include "core/base/check.h"
 #include "core/kernel/block/block_devices.h"
 #include "core/kernel/mm/address_space.h"
+#include "core/kernel/task/memory_claim.h"
 #include "core/kernel/task/signals.h"
 #include "core/kernel/tty/tty.h"
 #include "core/kernel/tty/tty_registry.h"
@@ -33,10 +34,12 @@ void terminate_all(Kernel& kernel, Printer&, char) { signal_all(kernel, signals:
 
 void kill_all(Kernel& kernel, Printer&, char) { signal_all(kernel, signals::kKill); }
 
-/// The process to which most memory was promised.
+/// The process to which most memory was promised, moved by its adjustment.
 void kill_largest(Kernel& kernel, Printer& printer, char) {
   RefPtr<Process> victim;
-  uint64_t most = 0;
+  int64_t most = 0;
+  uint64_t its_bytes = 0;
+  const uint64_t all_bytes = kernel.cache_window ? kernel.cache_window->account().limit() : 0;
   for (ProcessId next = 1;;) {
     RefPtr<Process> process;
     RefPtr<mm::AddressSpace> space;
@@ -47,12 +50,15 @@ void kill_largest(Kernel& kernel, Printer& printer, char) {
       next = process->pid() + 1;
       if (process.get() != kernel.tasks.init && process->leader && !process->is_zombie) space = process->leader->address_space_ref();
     }
-    if (!space || space->committed_bytes() < most) continue;
-    most = space->committed_bytes();
+    if (!space) continue;
+    const std::optional<int64_t> claim = memory_claim(*process, space->committed_bytes(), all_bytes);
+    if (!claim || (victim && *claim < most)) continue;
+    most = *claim;
+    its_bytes = space->committed_bytes();
     victim = std::move(process);
   }
   if (!victim) return printer.line("Out of memory and no killable processes...");
-  printer.print("Out of memory: Killed process {} ({}) total-vm:{}kB", victim->pid(), victim->leader->name, most / 1024);
+  printer.print("Out of memory: Killed process {} ({}) total-vm:{}kB", victim->pid(), victim->leader->name, its_bytes / 1024);
   (void)send_signal(*victim, SignalInfo::from_kernel(signals::kKill));
 }
 
