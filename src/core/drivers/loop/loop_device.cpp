@@ -240,6 +240,7 @@ Result<void> LoopDevice::change(const Status& wanted) {
   TRY(check_wanted(wanted));
   Binding changed = binding();
   if (!changed.file) return error(ENXIO);
+  const bool is_other_part = changed.offset != wanted.offset || changed.size_limit != wanted.size_limit;
   changed.offset = wanted.offset;
   changed.size_limit = wanted.size_limit;
   // Partitions may be asked for later, and stay: loop(4).
@@ -255,7 +256,7 @@ Result<void> LoopDevice::change(const Status& wanted) {
     binding_ = std::move(changed);
   }
   set_size(bytes);
-  devices_.announce_change(*this, block::BlockDevices::Event::Changed);
+  if (is_other_part) devices_.announce_change(*this, block::BlockDevices::Event::Changed);
   if (wants_partitions) look_for_partitions();
   return {};
 }
