@@ -182,3 +182,45 @@ CASE(every_flag_survives) {
     usleep(20000);
   }
 }
+
+// As the C library's _exit: the call is reached by a branch to the instruction before it, and has no room for a jump of its own.
+//   branched_start(a, b): adds 1 to a, branches; branched_padding: falls into code that adds 100; branched_body, branched_call: no branch at all
+extern "C" long branched_start(long, long), branched_padding(long, long), branched_after(long, long), branched_body(long, long), branched_call(long, long);
+asm(".text\n.globl branched_start,branched_padding,branched_after,branched_body,branched_call\n.p2align 4\nbranched_start:\n.cfi_startproc\n"
+    "add $1,%rdi\n.byte 0xeb\n.byte branched_body - (.+1)\nbranched_padding:\nnopl 0(%rax,%rax,1)\nbranched_after:\nadd $100,%rdi\nmov %esi,%eax\nnop\n"
+    "syscall\nmov %rdi,%rax\nret\nhlt\nbranched_body:\nmov %esi,%eax\nbranched_call:\nsyscall\nmov %rdi,%rax\nret\n.cfi_endproc\n");
+
+CASE(jumps_around_a_branch_to_a_call) {
+  constexpr long kNumber = 24;  // sched_yield
+  long sum = 0;
+  for (int round = 0; round < 30; round++) {
+    sum += branched_start(0, kNumber) * 10000 + branched_padding(0, kNumber) * 100 + branched_after(3, kNumber) + branched_body(5, kNumber);
+    if (round % 10 == 0) usleep(20000);
+  }
+  shown("sum", sum);
+  long result = 0;
+  asm volatile("call branched_call" : "=a"(result) : "a"(kNumber), "D"(7L) : "rcx", "r11", "memory");
+  shown("at the call", result);
+}
+
+CASE(threads_at_one_new_branch) {
+  static std::atomic<bool> begun;
+  static std::atomic<long> wrong;
+  pthread_t threads[4];
+  for (pthread_t& thread : threads)
+    pthread_create(
+        &thread, nullptr,
+        [](void*) -> void* {
+          while (!begun.load()) {
+          }
+          for (int i = 0; i < 20000; i++) {
+            if (branched_start(i, 24) != i + 1) wrong++;
+            if (i % 16 == 0 && branched_padding(i, 24) != i + 100) wrong++;
+          }
+          return nullptr;
+        },
+        nullptr);
+  begun = true;
+  for (pthread_t& thread : threads) pthread_join(thread, nullptr);
+  shown("wrong", wrong.load());
+}

@@ -81,6 +81,12 @@ bool is_conditional_jump(const ZydisDecodedInstruction& instruction) {
   return is_short || is_near;
 }
 
+// An unconditional jump in one of its two plain forms.
+bool is_plain_jump(const ZydisDecodedInstruction& instruction) {
+  return instruction.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
+         ((instruction.opcode == 0xeb && instruction.length == 2) || (instruction.opcode == 0xe9 && instruction.length == 5));
+}
+
 struct RaxEffect {
   bool writes = false;
   std::optional<uint64_t> constant;
@@ -169,16 +175,24 @@ struct Candidate {
   ZydisDecoderContext context;
 };
 
-// What one pass over the function leaves: the instructions near the site and all places there that code refers to.
+struct Jump {
+  uint64_t address;
+  uint8_t length;
+  uint64_t target;
+};
+
+// What one pass over the function leaves: the instructions near the site, the jumps to there, and all places that code refers to.
 struct Survey {
   std::vector<Candidate> before;
-  std::vector<uint64_t> entries;
+  std::vector<Jump> jumps;
+  std::vector<uint64_t> entries;  // sorted
   bool meets_site = false;
   bool complete = false;
 
-  bool enters(uint64_t address) const { return std::ranges::find(entries, address) != entries.end(); }
+  bool enters(uint64_t address) const { return std::ranges::binary_search(entries, address); }
   bool enters_between(uint64_t first, uint64_t last) const {
-    return std::ranges::any_of(entries, [&](uint64_t entry) { return entry > first && entry < last; });
+    const auto next = std::ranges::upper_bound(entries, first);
+    return next != entries.end() && *next < last;
   }
 };
 
@@ -199,15 +213,19 @@ Survey survey(const Decoder& decoder, std::span<const uint8_t> code, uint64_t be
 
     const auto note = [&](int64_t displacement) {
       const uint64_t target = next + static_cast<uint64_t>(displacement);
-      if (target >= near && target <= site) result.entries.push_back(target);
+      if (target - begin < code.size()) result.entries.push_back(target);
+      return target;
     };
     for (const auto& immediate : instruction.raw.imm) {
-      if (immediate.size != 0 && immediate.is_relative) note(immediate.value.s);
+      if (immediate.size == 0 || !immediate.is_relative) continue;
+      const uint64_t target = note(immediate.value.s);
+      if (target >= near && target < site && is_plain_jump(instruction)) result.jumps.push_back({address, instruction.length, target});
     }
     // An address that is taken may be jumped to.
     if (is_rip_relative(instruction)) note(instruction.raw.disp.value);
-    if (is_end_branch(instruction) && address >= near && address < site) result.entries.push_back(address);
+    if (is_end_branch(instruction)) result.entries.push_back(address);
   }
+  std::ranges::sort(result.entries);
   result.complete = true;
   return result;
 }
@@ -230,6 +248,24 @@ void add_padding(const Decoder& decoder, const Text& text, const FunctionRange& 
     offset += instruction.length;
   }
   for (auto nop = nops.rbegin(); nop != nops.rend() && site - nop->address <= kMaxWindow; ++nop) run.push_back(*nop);
+}
+
+// The window that a jump to the run makes, or nothing when it has no room.
+std::optional<BranchToRun> branch_window(const Decoder& decoder, const Survey& seen, std::span<const uint8_t> code, uint64_t begin,
+                                         const Jump& jump) {
+  constexpr uint64_t kRoom = 5;
+  if (seen.enters_between(jump.address, jump.address + jump.length)) return std::nullopt;
+  BranchToRun result{.window = {{.address = jump.address, .length = jump.length}}, .target = jump.target};
+  for (uint64_t next = jump.address + jump.length; next - jump.address < kRoom;) {
+    ZydisDecodedInstruction instruction;
+    ZydisDecoderContext context;
+    if (next - begin >= code.size() || !decoder.decode(code.subspan(next - begin), instruction, context)) return std::nullopt;
+    const uint64_t end = next + instruction.length;
+    if (instruction.mnemonic != ZYDIS_MNEMONIC_NOP || seen.enters(next) || seen.enters_between(next, end)) return std::nullopt;
+    result.window.push_back({.address = next, .length = instruction.length, .is_nop = true});
+    next = end;
+  }
+  return result;
 }
 
 bool is_prefix_byte(uint8_t byte) {
@@ -276,6 +312,12 @@ std::variant<CodeBefore, Refusal> read_code_before(const Text& text, const Funct
       rax_is_certain = !effect.writes && !movable->is_entered;
     }
     result.run.push_back(*movable);
+  }
+  for (const Jump& jump : seen.jumps) {
+    if (result.branches.size() == kMaxBranches) break;
+    const bool meets_run = std::ranges::any_of(result.run, [&](const MovableInstruction& moved) { return moved.address == jump.target; });
+    auto branch = meets_run ? branch_window(decoder, seen, *code, range.begin, jump) : std::nullopt;
+    if (branch) result.branches.push_back(std::move(*branch));
   }
   if (!result.run.empty() && result.run.back().address == range.begin) add_padding(decoder, text, function, site, result.run);
   std::ranges::reverse(result.run);

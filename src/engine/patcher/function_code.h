@@ -43,9 +43,19 @@ struct MovableInstruction {
   uint64_t end() const { return address + length; }
 };
 
+/// A place that may be the window of a branch (patched_site.h).
+struct BranchToRun {
+  /// An unconditional jump and the nops behind it, five bytes or more; none of the nops is entered.
+  std::vector<MovableInstruction> window;
+  /// Where the jump goes: the address of an instruction of the run, and of the function.
+  uint64_t target = 0;
+};
+
 struct CodeBefore {
   /// Instructions that end at the site, in order of address, kMaxWindow bytes at most. No direct branch goes inside one.
   std::vector<MovableInstruction> run;
+  /// Branches to the run, kMaxBranches at most.
+  std::vector<BranchToRun> branches;
   /// Why the run does not begin earlier.
   RefusalReason limit = RefusalReason::NotMovable;
   /// The constant that the `syscall` finds in rax, when it finds no other.
@@ -54,6 +64,8 @@ struct CodeBefore {
 
 /// No window is longer than this. The shortest possible one has 19 bytes at most: 4, and an instruction of 15.
 inline constexpr uint64_t kMaxWindow = 32;
+/// No more branches to one site are looked at.
+inline constexpr size_t kMaxBranches = 4;
 /// Padding before a function is at most this long; code is aligned to 64 bytes, rarely more.
 inline constexpr uint64_t kMaxPadding = 128;
 /// 256 KiB of code take about 10 ms to decode.

@@ -269,6 +269,45 @@ TEST_F(LivePatch, EveryBoundaryOfAPatchedWindowLeadsOn) {
   for (size_t i = 0; i < numbers.size(); ++i) sigaction(numbers[i], &old[i], nullptr);
 }
 
+TEST_F(LivePatch, EveryWayToABranchAndItsTargetStaysTheSame) {
+  struct sigaction action {};
+  action.sa_sigaction = resume;
+  action.sa_flags = SA_SIGINFO;
+  std::array<struct sigaction, 3> old{};
+  const std::array<int, 3> numbers = {SIGTRAP, SIGILL, SIGSEGV};
+  for (size_t i = 0; i < numbers.size(); ++i) sigaction(numbers[i], &action, &old[i]);
+
+  // mov $110,%edx; jmp L; nop; mov $7,%eax; ret; L: mov %edx,%eax; syscall; ret
+  const Bytes near = {0xba, 110, 0, 0, 0, 0xeb, 11, 0x0f, 0x1f, 0x44, 0, 0, 0xb8, 7, 0, 0, 0, 0xc3, 0x89, 0xd0, 0x0f, 0x05, 0xc3};
+  // The same with a long jump, and with short nops.
+  const Bytes far = {0xba, 110, 0, 0, 0, 0xe9, 6, 0, 0, 0, 0xb8, 7, 0, 0, 0, 0xc3, 0x89, 0xd0, 0x0f, 0x05, 0xc3};
+  const Bytes short_nops = {0xba, 110, 0, 0, 0, 0xeb, 9, 0x90, 0x66, 0x90, 0xb8, 7, 0, 0, 0, 0xc3, 0x89, 0xd0, 0x0f, 0x05, 0xc3};
+  for (const auto& [code, site] : {std::pair{near, uint64_t{20}}, {far, 18}, {short_nops, 18}}) {
+    std::memset(at(text_), 0x90, 0x1000);
+    std::ranges::copy(code, at(text_));
+    const PatchPlan plan = patch(code, site);
+    ASSERT_TRUE(plan.place.is_of_branch());
+    std::vector<uint64_t> ways = plan.boundaries;
+    for (const uint64_t way : {text_, plan.place.window_end, plan.place.moved_start, plan.place.site}) ways.push_back(way);
+    for (const uint64_t way : ways) {
+      std::ranges::copy(code, at(text_));
+      const Registers original = run(way);
+      write_plan(plan, 0);
+      g_patched = plan.place;
+      g_resumed = 0;
+      const uint64_t calls = umk_test_gate_calls;
+      const Registers patched = run(way);
+      EXPECT_EQ(umk_test_gate_calls - calls, way <= plan.place.window_start ? 1u : 0u);
+      EXPECT_EQ(g_resumed, way > plan.place.window_start && way < plan.place.window_end ? 1 : 0);
+      for (size_t i = 0; i < original.size(); ++i) {
+        if (i == kRcx || i == kR11) continue;
+        EXPECT_EQ(patched[i], original[i]) << "register " << i << " from " << way - text_;
+      }
+    }
+  }
+  for (size_t i = 0; i < numbers.size(); ++i) sigaction(numbers[i], &old[i], nullptr);
+}
+
 // The C library of this process.
 struct LoadedLibrary {
   uint64_t bias = 0;

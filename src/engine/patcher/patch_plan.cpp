@@ -58,43 +58,24 @@ std::variant<CodeBefore, Refusal> read_code(const SiteRequest& request) {
 /// One choice of window for a site, and the search for a place for its trampoline.
 class Candidate {
  public:
-  Candidate(const SiteRequest& request, const CodeBefore& code, std::span<const MovableInstruction> instructions)
-      : request_(&request), rax_(code.rax), instructions_(instructions), start_(instructions.front().address) {
-    if (!request.answers.empty()) identity_bytes_ = identity_tail(request.answers, rax_, 0, 0).size();
-    bool only_nops = true;
-    for (const MovableInstruction& instruction : instructions_) {
-      const uint64_t offset = instruction.address - start_;
-      if (instruction.short_jump_target != 0) {
-        is_possible_ = is_possible_ && branch_target_ == 0 && identity_bytes_ == 0;
-        branch_target_ = instruction.short_jump_target;
-      }
-      if (offset != 0) {
-        const bool led_back = instruction.is_entered && only_nops && offset >= kJumpSize && instruction.length >= kShortJumpSize;
-        if (led_back) {
-          led_back_.push_back(offset);
-        } else {
-          is_torn_ = is_torn_ || offset < kJumpSize;
-          jump_end_is_boundary_ = jump_end_is_boundary_ || offset == kJumpSize;
-          is_entered_ = is_entered_ || instruction.is_entered;
-          // Every call of the function would trap where now only the `syscall` does; and it may have other paths.
-          is_possible_ = is_possible_ && !(request.function && instruction.address == request.function->code.begin);
-        }
-        if (led_back && offset == kJumpSize) jump_end_is_boundary_ = true;
-      }
-      only_nops = only_nops && instruction.is_nop;
-    }
-    is_possible_ = is_possible_ && size() >= kJumpSize;
+  /// The window is `moved`, the last instructions before the site.
+  Candidate(const SiteRequest& request, const CodeBefore& code, std::span<const MovableInstruction> moved)
+      : Candidate(request, code, moved, moved, request.site) {}
+  /// The window is that of a branch.
+  Candidate(const SiteRequest& request, const CodeBefore& code, const BranchToRun& branch)
+      : Candidate(request, code, branch.window, behind(code.run, branch.target), branch.window.back().end()) {
+    is_of_branch_ = true;
   }
 
   /// Long enough, and no more than a trampoline can do.
   bool is_possible() const { return is_possible_; }
-  AddressRange range() const { return {start_, request_->site}; }
+  AddressRange range() const { return {start_, end_}; }
   size_t size() const { return range().size(); }
   /// A boundary lies inside the jump, so that the place of the trampoline matters.
   bool is_torn() const { return is_torn_; }
   /// A direct branch will trap.
   bool is_entered() const { return is_entered_; }
-  int rank() const { return (is_entered_ ? 2 : 0) + (is_torn_ ? 1 : 0); }
+  int rank() const { return (is_of_branch_ ? 4 : 0) + (is_entered_ ? 2 : 0) + (is_torn_ ? 1 : 0); }
 
   /// Finds the first place in the room that will do.
   std::variant<PatchPlan, Refusal> place() const {
@@ -131,8 +112,45 @@ class Candidate {
   }
 
  private:
+  Candidate(const SiteRequest& request, const CodeBefore& code, std::span<const MovableInstruction> window,
+            std::span<const MovableInstruction> moved, uint64_t end)
+      : request_(&request), rax_(code.rax), window_(window), moved_(moved), start_(window.front().address), end_(end) {
+    if (!request.answers.empty()) identity_bytes_ = identity_tail(request.answers, rax_, 0, 0).size();
+    for (const MovableInstruction& instruction : moved_) {
+      if (instruction.short_jump_target == 0) continue;
+      is_possible_ = is_possible_ && branch_target_ == 0 && identity_bytes_ == 0;
+      branch_target_ = instruction.short_jump_target;
+    }
+    bool only_nops = true;
+    for (const MovableInstruction& instruction : window_) {
+      const uint64_t offset = instruction.address - start_;
+      if (offset != 0) {
+        const bool led_back = instruction.is_entered && only_nops && offset >= kJumpSize && instruction.length >= kShortJumpSize;
+        if (led_back) {
+          led_back_.push_back(offset);
+        } else {
+          is_torn_ = is_torn_ || offset < kJumpSize;
+          jump_end_is_boundary_ = jump_end_is_boundary_ || offset == kJumpSize;
+          is_entered_ = is_entered_ || instruction.is_entered;
+          // Every call of the function would trap where now only the `syscall` does; and it may have other paths.
+          is_possible_ = is_possible_ && !(request.function && instruction.address == request.function->code.begin);
+        }
+        if (led_back && offset == kJumpSize) jump_end_is_boundary_ = true;
+      }
+      only_nops = only_nops && instruction.is_nop;
+    }
+    is_possible_ = is_possible_ && size() >= kJumpSize;
+  }
+
+  static std::span<const MovableInstruction> behind(std::span<const MovableInstruction> run, uint64_t address) {
+    const auto first = std::ranges::find(run, address, &MovableInstruction::address);
+    return run.subspan(static_cast<size_t>(first - run.begin()));
+  }
+
   PatchedSite placed_at(uint64_t address) const {
     return {.window_start = start_,
+            .window_end = end_,
+            .moved_start = moved_.front().address,
             .site = request_->site,
             .trampoline = address,
             .branch_target = branch_target_,
@@ -153,22 +171,50 @@ class Candidate {
   }
 
   bool boundaries_trap(std::span<const uint8_t> window) const {
-    return std::ranges::all_of(instructions_.subspan(1), [&](const MovableInstruction& instruction) {
+    return std::ranges::all_of(window_.subspan(1), [&](const MovableInstruction& instruction) {
       const uint64_t offset = instruction.address - start_;
       return std::ranges::find(led_back_, offset) != led_back_.end() || traps_at_once(window, offset);
     });
   }
 
-  std::optional<std::vector<uint8_t>> trampoline_bytes(uint64_t address) const {
+  // A copy of the window, whose branch goes to the moved instructions, and a jump to what is behind the window.
+  std::optional<std::vector<uint8_t>> lead_bytes(uint64_t address) const {
     const auto original = request_->text.slice(range());
     if (!original) return std::nullopt;
     std::vector<uint8_t> bytes(original->begin(), original->end());
-    for (const MovableInstruction& instruction : instructions_) {
+    const uint8_t branch_size = window_.front().length;
+    const uint64_t distance = bytes.size() + kTrampolineBranch - branch_size;
+    if (branch_size == kShortJumpSize) {
+      bytes[1] = static_cast<uint8_t>(distance);
+    } else {
+      store32(&bytes[1], static_cast<int32_t>(distance));
+    }
+    const auto to_end = displacement(address + bytes.size() + kJumpSize, end_);
+    if (!to_end) return std::nullopt;
+    bytes.insert(bytes.end(), {0xe9, 0, 0, 0, 0, kInt3});
+    store32(&bytes[bytes.size() - kTrampolineBranch + 1], *to_end);
+    return bytes;
+  }
+
+  std::optional<std::vector<uint8_t>> trampoline_bytes(uint64_t address) const {
+    std::vector<uint8_t> bytes;
+    if (is_of_branch_) {
+      auto lead = lead_bytes(address);
+      if (!lead) return std::nullopt;
+      bytes = std::move(*lead);
+    }
+    const uint64_t moved_start = moved_.front().address;
+    const size_t moved_offset = bytes.size();
+    const auto original = request_->text.slice({moved_start, request_->site});
+    if (!original) return std::nullopt;
+    bytes.insert(bytes.end(), original->begin(), original->end());
+    for (const MovableInstruction& instruction : moved_) {
       const uint64_t end = instruction.end();
-      if (instruction.short_jump_target != 0) bytes[end - start_ - 1] = static_cast<uint8_t>(request_->site + kTrampolineTail - end);
+      uint8_t* const copy = &bytes[moved_offset + (instruction.address - moved_start)];
+      if (instruction.short_jump_target != 0) copy[instruction.length - 1] = static_cast<uint8_t>(request_->site + kTrampolineTail - end);
       if (instruction.displacement_offset == 0) continue;
-      uint8_t* const field = &bytes[instruction.address - start_ + instruction.displacement_offset];
-      const auto moved = displacement(end + (address - start_), end + static_cast<uint64_t>(int64_t{load32(field)}));
+      uint8_t* const field = copy + instruction.displacement_offset;
+      const auto moved = displacement(end + (address + moved_offset - moved_start), end + static_cast<uint64_t>(int64_t{load32(field)}));
       if (!moved) return std::nullopt;
       store32(field, *moved);
     }
@@ -203,7 +249,7 @@ class Candidate {
     if (has_protection_key_write(trampoline)) return true;
     constexpr uint64_t kJoint = 2;
     const auto before = request_->text.slice({start_ - kJoint, start_});
-    const auto after = request_->text.slice({request_->site, request_->site + kSyscallSize});
+    const auto after = request_->text.slice({end_, end_ + kJoint});
     std::vector<uint8_t> joined;
     if (before) joined.insert(joined.end(), before->begin(), before->end());
     joined.insert(joined.end(), window.begin(), window.end());
@@ -218,7 +264,7 @@ class Candidate {
     result.is_entered = is_entered_;
     result.window = std::move(window);
     result.trampoline = std::move(trampoline);
-    for (const MovableInstruction& instruction : instructions_) result.boundaries.push_back(instruction.address);
+    for (const MovableInstruction& instruction : window_) result.boundaries.push_back(instruction.address);
     return result;
   }
 
@@ -226,12 +272,16 @@ class Candidate {
   std::optional<uint64_t> rax_;
   /// The size of the tail at a `cpuid`; 0 at a `syscall`.
   uint64_t identity_bytes_ = 0;
-  std::span<const MovableInstruction> instructions_;
+  std::span<const MovableInstruction> window_;
+  /// What the trampoline executes before the call: the same, but for the window of a branch.
+  std::span<const MovableInstruction> moved_;
   uint64_t start_;
+  uint64_t end_;
   uint64_t branch_target_ = 0;
   /// Offsets that get a short jump back to the start.
   std::vector<uint64_t> led_back_;
   bool is_possible_ = true;
+  bool is_of_branch_ = false;
   bool is_entered_ = false;
   bool is_torn_ = false;
   bool jump_end_is_boundary_ = false;
@@ -258,6 +308,10 @@ std::variant<PatchPlan, Refusal> plan_patch(const SiteRequest& request) {
   std::vector<Candidate> candidates;
   for (size_t count = 1; count <= code.run.size(); ++count) {
     Candidate candidate(request, code, std::span(code.run).last(count));
+    if (candidate.is_possible()) candidates.push_back(std::move(candidate));
+  }
+  for (const BranchToRun& branch : code.branches) {
+    Candidate candidate(request, code, branch);
     if (candidate.is_possible()) candidates.push_back(std::move(candidate));
   }
   if (candidates.empty()) return Refusal{code.limit};

@@ -10,6 +10,10 @@
 // saved instruction pointer of a call is the true one. What is replaced is the *window*: whole instructions, five bytes or
 // more, that end where the `syscall` begins. See patched_site.h for a picture.
 //
+// Where no such window can be had, but an unconditional branch goes to the instructions before the `syscall`, the window is that
+// branch, with as many of the nops behind it as make five bytes. `_exit` of glibc is such a place. Only the way by this branch is
+// patched then; who arrives by another one traps.
+//
 // What makes a window safe:
 //   - its boundaries are certain (function_code.h), and it does not reach beyond the function's start;
 //   - where a direct branch goes inside it, the way to the trampoline is laid as well (below);
@@ -65,29 +69,29 @@ struct SiteRequest {
 
 struct PatchPlan {
   PatchedSite place{};
-  /// What to write over [place.window_start, place.site).
+  /// What to write over [place.window_start, place.window_end).
   std::vector<uint8_t> window;
   /// What to write at place.trampoline first. It occupies exactly these bytes.
   std::vector<uint8_t> trampoline;
   /// The original instructions of the window: their addresses, the first being place.window_start.
   std::vector<uint64_t> boundaries;
 
-  AddressRange window_range() const { return {place.window_start, place.site}; }
+  AddressRange window_range() const { return {place.window_start, place.window_end}; }
   AddressRange trampoline_range() const { return {place.trampoline, place.trampoline + trampoline.size()}; }
   /// What the code before the site loads into rax, when that is certain but for computed jumps.
   std::optional<uint64_t> rax;
   /// A direct branch goes to a boundary that traps. It works, at the price of a trap.
   bool is_entered = false;
   /// The window does not lie in one cache line: processors may see its halves at different times.
-  bool crosses_cache_line() const { return place.window_start / kCacheLine != (place.site - 1) / kCacheLine; }
+  bool crosses_cache_line() const { return place.window_start / kCacheLine != (place.window_end - 1) / kCacheLine; }
   /// The window lies in one aligned word of 8 bytes: one store replaces it.
-  bool fits_in_word() const { return place.window_start / 8 == (place.site - 1) / 8; }
+  bool fits_in_word() const { return place.window_start / 8 == (place.window_end - 1) / 8; }
 };
 
 /// Plans the patch of one site, or says why it is left alone.
 ///
-/// Prefers windows that no branch enters, then those without boundaries inside the jump, then shorter ones. `request.text`
-/// may be hostile: the work is bounded by kMaxFunction and by a fixed number of places that are tried.
+/// Prefers windows that no branch enters, then those without boundaries inside the jump, then shorter ones; those of branches come last.
+/// `request.text` may be hostile: the work is bounded by kMaxFunction and by a fixed number of places that are tried.
 std::variant<PatchPlan, Refusal> plan_patch(const SiteRequest& request);
 
 }  // namespace umk::patcher

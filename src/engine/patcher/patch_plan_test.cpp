@@ -302,6 +302,128 @@ TEST(PatchPlan, CorrectsALongConditionalJump) {
   EXPECT_EQ(plan.place.trampoline + 6 + displacement_at(plan.trampoline, 2), kText + 6 + 0x10);
 }
 
+// _exit of glibc 2.36 from its second instruction on: the first `syscall` that it comes to is entered by a branch.
+const Bytes kExit = {
+    0xbe, 0xe7, 0,    0,    0,           //  0  mov $231,%esi
+    0xba, 0x3c, 0,    0,    0,           //  5  mov $60,%edx
+    0xeb, 0x12,                          // 10  jmp 30
+    0x0f, 0x1f, 0x44, 0,    0,           // 12  nopl 0(%rax,%rax,1)
+    0x89, 0xd0,                          // 17  mov %edx,%eax
+    0x0f, 0x05,                          // 19  syscall
+    0x48, 0x3d, 0,    0xf0, 0xff, 0xff,  // 21  cmp $-4096,%rax
+    0x77, 0x1c,                          // 27  ja 57
+    0xf4,                                // 29  hlt
+    0x89, 0xf0,                          // 30  mov %esi,%eax
+    0x0f, 0x05,                          // 32  syscall
+    0x48, 0x3d, 0,    0xf0, 0xff, 0xff,  // 34  cmp $-4096,%rax
+    0x76, 0xe7,                          // 40  jbe 17
+    0xf7, 0xd8,                          // 42  neg %eax
+    0x64, 0x41, 0x89, 0,                 // 44  mov %eax,%fs:(%r8)
+    0xeb, 0xdf,                          // 48  jmp 17
+    0x0f, 0x1f, 0x80, 0,    0,    0, 0,  // 50  nopl 0(%rax)
+    0xf7, 0xd8,                          // 57  neg %eax
+    0xc3,                                // 59  ret
+};
+constexpr uint64_t kExitSite = 32;
+
+TEST(PatchPlan, TakesTheBranchToASiteThatHasNoRoom) {
+  const PatchPlan plan = Case{.code = kExit, .site = kExitSite, .rax = 231}.plan();
+  const PatchedSite& place = plan.place;
+  EXPECT_TRUE(place.is_of_branch());
+  EXPECT_EQ(plan.window_range(), (AddressRange{kText + 10, kText + 17}));
+  EXPECT_EQ(place.moved_start, kText + 30);
+  EXPECT_EQ(place.site, kText + kExitSite);
+  EXPECT_FALSE(plan.is_entered);
+  EXPECT_FALSE(plan.rax);
+  EXPECT_EQ(plan.boundaries, (std::vector<uint64_t>{kText + 10, kText + 12}));
+
+  ASSERT_EQ(plan.window.size(), 7u);
+  EXPECT_EQ(plan.window[0], 0xe9);
+  EXPECT_EQ(kText + 15 + displacement_at(plan.window, 1), place.trampoline);
+  EXPECT_TRUE(traps_at_once(plan.window, 2));
+
+  ASSERT_EQ(plan.trampoline.size(), place.trampoline_size());
+  EXPECT_EQ(Bytes(plan.trampoline.begin(), plan.trampoline.begin() + 7), (Bytes{0xeb, 11} + kNop5));
+  EXPECT_EQ(plan.trampoline[7], 0xe9);
+  EXPECT_EQ(place.trampoline + 12 + displacement_at(plan.trampoline, 8), kText + 17);
+  EXPECT_EQ(plan.trampoline[12], 0xcc);
+  EXPECT_EQ(Bytes(plan.trampoline.begin() + 13, plan.trampoline.begin() + 15), (Bytes{0x89, 0xf0}));
+  EXPECT_EQ(place.trampoline + 22 + displacement_at(plan.trampoline, 18), kText + kExitSite + 2);
+  EXPECT_EQ(place.trampoline + 28 + displacement_at(plan.trampoline, 24), kCompanion);
+}
+
+TEST(PatchPlan, LeavesABranchAloneWhereTheSiteHasRoom) {
+  // jmp 7; nop; L: mov $39,%eax; syscall
+  const PatchPlan plan = Case{.code = Bytes{0xeb, 5} + kNop5 + kMov39 + kSyscall + kRet, .site = 12}.plan();
+  EXPECT_FALSE(plan.place.is_of_branch());
+  EXPECT_EQ(plan.place.window_start, kText + 7);
+}
+
+TEST(PatchPlan, TakesALongBranchWithoutNops) {
+  // jmp L; ret; L: mov %edx,%eax; syscall; ret
+  const Bytes code = Bytes{0xe9, 1, 0, 0, 0} + kRet + kMovEdxEax + kSyscall + kRet;
+  const PatchPlan plan = Case{.code = code, .site = 8}.plan();
+  EXPECT_EQ(plan.window_range(), (AddressRange{kText, kText + 5}));
+  EXPECT_EQ(plan.boundaries, std::vector<uint64_t>{kText});
+  EXPECT_EQ(Bytes(plan.trampoline.begin(), plan.trampoline.begin() + 5), (Bytes{0xe9, 6, 0, 0, 0}));
+  EXPECT_EQ(plan.place.trampoline + 10 + displacement_at(plan.trampoline, 6), kText + 5);
+}
+
+TEST(PatchPlan, TakesABranchFromBehindTheSite) {
+  // hlt; L: mov %edx,%eax; syscall; jmp L; nop; ret
+  const Bytes code = Bytes{0xf4} + kMovEdxEax + kSyscall + Bytes{0xeb, 0xfa} + kNop5 + kRet;
+  const PatchPlan plan = Case{.code = code, .site = 3}.plan();
+  EXPECT_EQ(plan.window_range(), (AddressRange{kText + 5, kText + 12}));
+  EXPECT_EQ(plan.place.moved_start, kText + 1);
+}
+
+TEST(PatchPlan, CorrectsOperandsBehindABranch) {
+  // jmp L; nop; hlt; L: mov 0x100(%rip),%eax; xor %eax,%eax; syscall. What would be the site's own window is another's.
+  const Bytes load = {0x8b, 0x05, 0, 1, 0, 0};
+  const Bytes code = Bytes{0xeb, 6} + kNop5 + Bytes{0xf4} + load + kXorEax + kSyscall;
+  const PatchPlan plan = Case{.code = code, .site = 16, .taken = {{kText + 8, kText + 9}}}.plan();
+  EXPECT_TRUE(plan.place.is_of_branch());
+  EXPECT_EQ(plan.place.trampoline + 13 + 6 + displacement_at(plan.trampoline, 13 + 2), kText + 8 + 6 + 0x100);
+}
+
+TEST(PatchPlan, LeavesABranchAloneThatIsNotSafe) {
+  const auto changed = [](std::initializer_list<std::pair<size_t, uint8_t>> bytes) {
+    Bytes code = kExit;
+    for (const auto& [offset, byte] : bytes) code[offset] = byte;
+    return Case{.code = code, .site = kExitSite, .rax = 231}.refusal();
+  };
+  ASSERT_FALSE(changed({}));
+  EXPECT_EQ(changed({{49, 0xda}}), RefusalReason::NotMovable);                            // somebody branches to the nop
+  EXPECT_EQ(changed({{49, 0xdb}}), RefusalReason::NotMovable);                            // into it
+  EXPECT_EQ(changed({{49, 0xd9}}), RefusalReason::NotMovable);                            // into the branch
+  EXPECT_FALSE(changed({{49, 0xd8}}));                                                    // to the branch itself
+  EXPECT_EQ(changed({{12, 0xf3}, {13, 0x0f}, {14, 0x1e}, {15, 0xfa}, {16, 0x90}}), RefusalReason::NotMovable);  // endbr64: a place to jump to
+  EXPECT_EQ(changed({{12, 0x48}, {13, 0x89}, {14, 0xfe}, {15, 0x66}, {16, 0x90}}), RefusalReason::NotMovable);  // code that others may reach
+  EXPECT_EQ(changed({{10, 0x74}}), RefusalReason::NotMovable);                            // conditional
+  EXPECT_EQ(changed({{11, 0x14}}), RefusalReason::NotMovable);                            // to the `syscall` itself
+  EXPECT_EQ(changed({{11, 0x13}}), RefusalReason::Entered);                               // into the load
+  EXPECT_EQ(changed({{11, 0x11}}), RefusalReason::NotMovable);                            // to the hlt before it
+  // lea 0(%rip),%rax with the nop's address, in the place of what follows the last jump
+  EXPECT_EQ(changed({{50, 0x48}, {51, 0x8d}, {52, 0x05}, {53, 0xd3}, {54, 0xff}, {55, 0xff}, {56, 0xff}}), RefusalReason::NotMovable);
+}
+
+TEST(PatchPlan, KeepsABranchsWindowClearOfOtherWindows) {
+  EXPECT_EQ((Case{.code = kExit, .site = kExitSite, .taken = {{kText + 12, kText + 19}}}.refusal()), RefusalReason::Taken);
+  EXPECT_FALSE((Case{.code = kExit, .site = kExitSite, .taken = {{kText + 5, kText + 10}, {kText + 17, kText + 19}}}.refusal()));
+}
+
+TEST(PatchPlan, FindsTheBranchWithRoomAmongMany) {
+  // Branches without room do not hide the one that has it.
+  const auto code = [](size_t useless) {
+    Bytes bytes;
+    const size_t target = 2 * useless + 7 + 1;
+    for (size_t i = 0; i < useless; ++i) bytes = bytes + Bytes{0xeb, static_cast<uint8_t>(target - 2 * i - 2)};
+    return bytes + Bytes{0xeb, 6} + kNop5 + Bytes{0xf4} + kMovEdxEax + kSyscall + kRet;
+  };
+  EXPECT_FALSE((Case{.code = code(3), .site = 3 * 2 + 8 + 2}.refusal()));
+  EXPECT_FALSE((Case{.code = code(40), .site = 40 * 2 + 8 + 2}.refusal()));
+}
+
 TEST(PatchPlan, KeepsClearOfOtherWindows) {
   const Bytes code = kMov39 + kSyscall + kRet;
   EXPECT_EQ((Case{.code = code, .site = 5, .taken = {{kText + 4, kText + 5}}}.refusal()), RefusalReason::Taken);
@@ -342,6 +464,22 @@ TEST(PatchPlan, LeavesACpuidAloneWithoutAnswersOrBehindAShortBranch) {
   EXPECT_EQ((Case{.code = kMov39 + kSyscall, .site = 5, .answers = kAnswers}.refusal()), RefusalReason::NotASyscall);
   // jne over the cpuid, within every window that is long enough.
   EXPECT_TRUE((Case{.code = Bytes{0x31, 0xc0, 0x75, 4} + kXorEcx + kCpuid + kRet, .site = 6, .answers = kAnswers}.refusal()));
+}
+
+TEST(PatchedSite, TranslatesAroundABranch) {
+  const PatchPlan plan = Case{.code = kExit, .site = kExitSite, .rax = 231}.plan();
+  const PatchedSite& place = plan.place;
+  EXPECT_EQ(place.original_address(place.trampoline), kText + 10);
+  EXPECT_EQ(place.original_address(place.trampoline + 2), kText + 12);
+  EXPECT_EQ(place.original_address(place.trampoline + 7), kText + 17);
+  EXPECT_EQ(place.original_address(place.trampoline + 13), kText + 30);
+  EXPECT_EQ(place.original_address(place.trampoline + 15), kText + kExitSite);
+  EXPECT_EQ(place.original_address(place.trampoline + 22), kText + kExitSite);
+  EXPECT_FALSE(place.original_address(place.trampoline + plan.trampoline.size()));
+  EXPECT_EQ(place.resume_address(kText + 10), place.trampoline);
+  EXPECT_EQ(place.resume_address(kText + 12), place.trampoline + 2);
+  EXPECT_FALSE(place.resume_address(kText + 17));
+  EXPECT_FALSE(place.resume_address(kText + 30));
 }
 
 TEST(PatchedSite, TranslatesBothWays) {

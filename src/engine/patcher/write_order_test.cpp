@@ -10,7 +10,7 @@ namespace {
 
 PatchPlan plan_of(uint64_t start, std::vector<uint8_t> window, std::vector<uint64_t> boundaries) {
   PatchPlan plan;
-  plan.place = {.window_start = start, .site = start + window.size(), .trampoline = 0x100, .branch_target = 0};
+  plan.place = {.window_start = start, .window_end = start + window.size(), .moved_start = start, .site = start + window.size(), .trampoline = 0x100, .branch_target = 0};
   plan.window = std::move(window);
   plan.boundaries = std::move(boundaries);
   return plan;

@@ -1,6 +1,9 @@
 #include "engine/gate/gate.h"
 #include "engine/resident/patching.h"
 
+#include "core/base/list.h"
+#include "core/base/make.h"
+#include "core/base/vector.h"
 #include "core/kernel/mm/address_space.h"
 #include "core/kernel/task/kernel.h"
 #include "core/kernel/task/task.h"
@@ -22,25 +25,37 @@ struct Request {
   uint64_t trapped_rax = 0;
 };
 
-/// One patch, by offsets from the start of its text, modulo 2^64.
-struct KnownPatch {
-  uint64_t text_id;
-  patcher::PatchedSite place;
+/// What TextCopy::patches points to: the patches of one text, by offsets from its start, modulo 2^64. Made when a site of it traps first.
+struct TextPatches : RefCounted, ListHook<> {
+  ~TextPatches() override;
+
+  uint64_t id = 0;  // never used again
+  Vector<patcher::PatchedSite> known;
 };
 
-/// Everything about patches of this machine.
+/// A text that the patcher works at.
+struct OpenText {
+  uint64_t id = 0;
+  RefPtr<mm::TextCopy> text;
+  RefPtr<vfs::OpenFile> file;
+};
+
+/// Everything about patches of this machine. Texts are let go of without its locks: with the last reference their patches go, which takes one.
 struct Patching {
-  Mutex mutex{LockRank::None};
+  Mutex mutex{LockRank::None};  // also of all TextPatches
   Request queue[kQueueLength] GUARDED_BY(mutex);
   size_t first GUARDED_BY(mutex) = 0, count GUARDED_BY(mutex) = 0;
   WaitQueue jobs;
-  Request current;  // of the one patcher thread
-  uint64_t queued GUARDED_BY(mutex) = 0, finished GUARDED_BY(mutex) = 0;
-  WaitQueue finished_one;
+  uint64_t queued GUARDED_BY(mutex) = 0, taken GUARDED_BY(mutex) = 0, finished GUARDED_BY(mutex) = 0;
+  WaitQueue rests;
   /// Sites that were queued before, by hash: each is offered once. A collision only costs a patch.
-  std::atomic<uint64_t> seen[kSeenSites] = {};
+  uint64_t seen[kSeenSites] GUARDED_BY(mutex) = {};
   uint64_t next_text_id GUARDED_BY(mutex) = 1;
-  Vector<KnownPatch> known GUARDED_BY(mutex);
+  /// Of the one patcher thread.
+  Vector<OpenText> open;
+
+  Mutex alive_mutex{LockRank::None};
+  List<TextPatches> alive GUARDED_BY(alive_mutex);
 };
 
 alignas(Patching) constinit std::byte patching_storage[sizeof(Patching)] = {};
@@ -58,12 +73,35 @@ Patching& patching() {
   return *reinterpret_cast<Patching*>(patching_storage);
 }
 
-/// True the first time that a site is seen.
-bool is_new_site(Patching& p, const mm::TextCopy& text, uint64_t offset) {
-  const uint64_t key = (reinterpret_cast<uint64_t>(&text) << 20) ^ text.text_cache_offset(offset) ^ 1;
-  std::atomic<uint64_t>& entry = p.seen[(key * 0x9e37'79b9'7f4a'7c15) >> 52];
-  return entry.exchange(key, std::memory_order_relaxed) != key;
+TextPatches::~TextPatches() {
+  Patching& p = patching();
+  MutexLock lock(p.alive_mutex);
+  if (is_linked()) p.alive.erase(p.alive.iterator_to(*this));
 }
+
+/// Null before a site of the text trapped. Under the lock of all patches.
+TextPatches* patches_of(const mm::TextCopy& text) { return static_cast<TextPatches*>(text.patches.get()); }
+
+/// Makes them if there are none yet. ENOMEM.
+Result<void> make_patches(mm::TextCopy& text) {
+  Patching& p = patching();
+  {
+    MutexLock lock(p.mutex);
+    if (text.patches) return {};
+  }
+  RefPtr<TextPatches> made = TRY(make_ref<TextPatches>());
+  MutexLock lock(p.mutex);
+  if (text.patches) return {};
+  made->id = p.next_text_id++;
+  text.patches = made;
+  MutexLock alive_lock(p.alive_mutex);
+  p.alive.push_back(*made);
+  return {};
+}
+
+/// Where the sites of a text leave the mark of having been offered.
+uint64_t site_key(const TextPatches& patches, uint64_t offset) { return (patches.id << 32) ^ offset; }
+size_t seen_index(uint64_t key) { return (key * 0x9e37'79b9'7f4a'7c15) >> 52; }
 
 RefPtr<vfs::OpenFile> file_mapped_at(mm::AddressSpace& space, uint64_t address) {
   RefPtr<vfs::OpenFile> file;
@@ -73,98 +111,120 @@ RefPtr<vfs::OpenFile> file_mapped_at(mm::AddressSpace& space, uint64_t address) 
   return file;
 }
 
-/// The place of `address` in a text copy, for addresses in text and in the trampolines below it.
-struct Place {
-  RefPtr<mm::TextCopy> text;
-  uint64_t start = 0;
-};
-
-std::optional<Place> find_place(Task& task, uint64_t address) {
-  Result<mm::AddressSpace::TextPlace> found = task.address_space().find_text(address);
-  if (!found.ok() || !found.value().text || found.value().text->patch_id == 0) return std::nullopt;
-  return Place{std::move(found.value().text), found.value().text_start};
-}
-
 /// Looks among the patches of the text at `rip`, if that lies in its trampolines or not, as is asked for: most of the time it does not.
 template <typename Translate>
 bool translate(Task& task, uint64_t& rip, bool in_trampolines, Translate&& by) {
-  std::optional<Place> place = find_place(task, rip);
-  if (!place || (rip < place->start) != in_trampolines) return false;
+  Result<mm::AddressSpace::TextPlace> found = task.address_space().find_text(rip);
+  if (!found.ok() || !found.value().text) return false;
+  const mm::AddressSpace::TextPlace place = found.take();
+  if ((rip < place.text_start) != in_trampolines) return false;
   Patching& p = patching();
   MutexLock lock(p.mutex);
-  for (const KnownPatch& patch : p.known) {
-    if (patch.text_id != place->text->patch_id) continue;
-    if (const std::optional<uint64_t> other = by(patch.place, rip - place->start)) {
-      rip = place->start + *other;
+  const TextPatches* const patches = patches_of(*place.text);
+  if (!patches) return false;
+  for (const patcher::PatchedSite& patch : patches->known) {
+    if (const std::optional<uint64_t> other = by(patch, rip - place.text_start)) {
+      rip = place.text_start + *other;
       return true;
     }
   }
   return false;
 }
 
+OpenText* find_open(uint64_t text_id) {
+  for (OpenText& open : patching().open)
+    if (open.id == text_id) return &open;
+  return nullptr;
+}
+
 }  // namespace
 
-void next_patch_job(PatchJob* job) {
+bool next_patch_job(PatchJob* job, uint64_t patience_ns) {
   Patching& p = patching();
-  MutexLock lock(p.mutex);
-  while (p.count == 0) (void)p.jobs.wait(p.mutex, Sleep::Uninterruptible);
-  p.current = std::move(p.queue[p.first]);
-  p.first = (p.first + 1) % kQueueLength;
-  --p.count;
-  mm::TextCopy& text = *p.current.text;
-  if (text.patch_id == 0) text.patch_id = p.next_text_id++;
-  job->text_id = text.patch_id;
-  job->trapped_rax = p.current.trapped_rax;
+  Request request;
+  uint64_t id = 0;
+  {
+    MutexLock lock(p.mutex);
+    const Deadline deadline = patience_ns == UINT64_MAX ? Deadline::never() : Deadline::after_ns(patience_ns);
+    while (p.count == 0) {
+      if (patience_ns == 0 || deadline.has_passed()) return false;
+      (void)p.jobs.wait(p.mutex, Sleep::Uninterruptible, deadline);
+    }
+    request = std::move(p.queue[p.first]);
+    p.first = (p.first + 1) % kQueueLength;
+    --p.count;
+    ++p.taken;
+    id = patches_of(*request.text)->id;
+  }
+  const mm::TextCopy& text = *request.text;
+  job->text_id = id;
+  job->trapped_rax = request.trapped_rax;
   job->text_file_offset = text.file_offset();
-  job->site_file_offset = text.file_offset() + p.current.offset;
+  job->site_file_offset = text.file_offset() + request.offset;
   job->text = text.text().data();
   job->text_bytes = text.text().size();
   job->trampolines = text.trampolines().data();
   job->trampoline_bytes = text.trampolines().size();
   job->trampoline_distance = text.trampoline_distance();
   job->gate_address = reinterpret_cast<uint64_t>(gate().entry);
+  // Without memory the site goes on trapping.
+  return find_open(id) || p.open.push_back({id, std::move(request.text), std::move(request.file)}).ok();
 }
 
-size_t read_patch_file(uint64_t offset, void* into, size_t bytes) {
+size_t read_patch_file(uint64_t text_id, uint64_t offset, void* into, size_t bytes) {
   UserOutBuffer buffer = UserOutBuffer::kernel({static_cast<std::byte*>(into), bytes});
-  while (buffer.remaining() != 0) {
+  const OpenText* const open = find_open(text_id);
+  while (open && buffer.remaining() != 0) {
     const size_t before = buffer.done();
-    if (!patching().current.file->read_at(offset + before, buffer).ok() || buffer.done() == before) break;
+    if (!open->file->read_at(offset + before, buffer).ok() || buffer.done() == before) break;
   }
   return buffer.done();
 }
 
-void announce_patch(const PatchOutcome* outcome) {
-  Patching& p = patching();
-  MutexLock lock(p.mutex);
+void announce_patch(uint64_t text_id, const PatchOutcome* outcome) {
+  const OpenText* const open = find_open(text_id);
+  if (!open) return;
+  const auto address = [](int64_t offset) { return static_cast<uint64_t>(offset); };
+  MutexLock lock(patching().mutex);
   // Without memory to remember it the window is still right for every thread that does not stand in it.
-  (void)p.known.push_back({p.current.text->patch_id,
-                           {static_cast<uint64_t>(outcome->window_start), static_cast<uint64_t>(outcome->site), static_cast<uint64_t>(outcome->trampoline),
-                            static_cast<uint64_t>(outcome->branch_target), outcome->identity_tail}});
+  (void)patches_of(*open->text)->known.push_back({.window_start = address(outcome->window_start),
+                                                  .window_end = address(outcome->window_end),
+                                                  .moved_start = address(outcome->moved_start),
+                                                  .site = address(outcome->site),
+                                                  .trampoline = address(outcome->trampoline),
+                                                  .branch_target = address(outcome->branch_target),
+                                                  .identity_tail = outcome->identity_tail});
 }
 
-void finish_patch_job(uint64_t patched, bool has_its_site) {
-  Patching& p = patching();
+void count_patches(uint64_t patched, uint64_t refused) {
   Counters& counters = machine().kernel->counters;
   counters.patched_sites.fetch_add(patched, std::memory_order_relaxed);
-  if (!has_its_site) counters.refused_sites.fetch_add(1, std::memory_order_relaxed);
+  counters.refused_sites.fetch_add(refused, std::memory_order_relaxed);
+}
+
+void rest_from_patches() {
+  Patching& p = patching();
+  p.open = {};
   {
-    Request done;
     MutexLock lock(p.mutex);
-    std::swap(done, p.current);
+    p.finished = p.taken;
   }
-  {
-    MutexLock lock(p.mutex);
-    ++p.finished;
-  }
-  p.finished_one.wake_all();
+  p.rests.wake_all();
+}
+
+bool is_patched_text_alive(uint64_t text_id) {
+  Patching& p = patching();
+  MutexLock lock(p.alive_mutex);
+  for (const TextPatches& patches : p.alive)
+    if (patches.id == text_id) return true;
+  return false;
 }
 
 void wait_for_patches() {
   Patching& p = patching();
   MutexLock lock(p.mutex);
   const uint64_t noted = p.queued;
-  while (p.finished < noted && p.finished_one.wait(p.mutex).ok()) {
+  while (p.finished < noted && p.rests.wait(p.mutex).ok()) {
   }
 }
 
@@ -172,14 +232,24 @@ void note_trapped_call(Task& task, uint64_t site, uint64_t number) {
   task.kernel().counters.trapped_calls.fetch_add(1, std::memory_order_relaxed);
   Result<mm::AddressSpace::TextPlace> found = task.address_space().find_text(site);
   if (!found.ok() || !found.value().text || !found.value().text->has_trampolines()) return;
-  Patching& p = patching();
   mm::AddressSpace::TextPlace place = found.take();
-  if (!is_new_site(p, *place.text, place.offset)) return;
+  if (place.offset >= place.text->length() || !make_patches(*place.text).ok()) return;
+  Patching& p = patching();
+  uint64_t key = 0;
+  {
+    MutexLock lock(p.mutex);
+    key = site_key(*patches_of(*place.text), place.offset);
+    if (p.count == kQueueLength || p.seen[seen_index(key)] == key) return;
+    p.seen[seen_index(key)] = key;
+  }
   RefPtr<vfs::OpenFile> file = file_mapped_at(task.address_space(), site);
   if (!file) return;
   {
     MutexLock lock(p.mutex);
-    if (p.count == kQueueLength) return;
+    if (p.count == kQueueLength) {
+      p.seen[seen_index(key)] = 0;
+      return;
+    }
     Request& request = p.queue[(p.first + p.count++) % kQueueLength];
     request = {std::move(place.text), std::move(file), place.offset, number};
     ++p.queued;

@@ -25,9 +25,11 @@ void leave_trampoline(Task& task, Registers& registers);
 void wait_for_patches();
 
 // PatchFunctions (image/patch_protocol.h), for the monitor's patcher thread.
-void next_patch_job(PatchJob* job);
-size_t read_patch_file(uint64_t offset, void* into, size_t bytes);
-void announce_patch(const PatchOutcome* outcome);
-void finish_patch_job(uint64_t patched, bool has_its_site);
+bool next_patch_job(PatchJob* job, uint64_t patience_ns);
+size_t read_patch_file(uint64_t text_id, uint64_t offset, void* into, size_t bytes);
+void announce_patch(uint64_t text_id, const PatchOutcome* outcome);
+void count_patches(uint64_t patched, uint64_t refused);
+void rest_from_patches();
+bool is_patched_text_alive(uint64_t text_id);
 
 }  // namespace umk::engine

@@ -44,6 +44,11 @@ void WindowWriter::finish() {
   }
 }
 
+uint64_t WindowWriter::until_settled_ns(Clock::time_point now) const {
+  const auto settled = windows_.front().settled;
+  return settled <= now ? 0 : static_cast<uint64_t>(std::chrono::nanoseconds(settled - now).count());
+}
+
 bool WindowWriter::write_until_pause(Window& window) {
   while (window.next < window.steps.size()) {
     const patcher::WriteStep& step = window.steps[window.next++];

@@ -30,6 +30,8 @@ class WindowWriter {
   void finish();
 
   bool is_done() const { return windows_.empty(); }
+  /// How long until advance() has something to do; not when done.
+  uint64_t until_settled_ns(Clock::time_point now = Clock::now()) const;
 
  private:
   struct Window {

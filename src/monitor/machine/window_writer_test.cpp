@@ -13,7 +13,7 @@ constexpr uint64_t kAddress = 0x1000;
 /// A window of `size` bytes at `start`, of instructions of two bytes each, to be overwritten with e9 01 02 03 ...
 patcher::PatchPlan plan_at(uint64_t start, size_t size) {
   patcher::PatchPlan plan;
-  plan.place = {.window_start = start, .site = start + size, .trampoline = 0x9000, .branch_target = 0};
+  plan.place = {.window_start = start, .window_end = start + size, .moved_start = start, .site = start + size, .trampoline = 0x9000, .branch_target = 0};
   plan.window.resize(size);
   std::iota(plan.window.begin(), plan.window.end(), uint8_t{0});
   plan.window[0] = 0xe9;

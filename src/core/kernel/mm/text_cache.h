@@ -49,11 +49,8 @@ class TextCopy : public RefCounted {
   std::span<std::byte> text() const { return {window_.address(first_chunk_) + trampoline_bytes(), length_}; }
   std::span<std::byte> trampolines() const { return {window_.address(first_chunk_), trampoline_bytes()}; }
 
-  /// For the patcher: guards `trampoline_bytes_used` and stores into text and trampolines.
-  Mutex patch_mutex{LockRank::PageStore};
-  uint64_t trampoline_bytes_used GUARDED_BY(patch_mutex) = 0;
-  /// A number that the patcher gives to a text with its first site; 0 before.
-  uint64_t patch_id = 0;
+  /// What the engine knows of the patches in this text; null before the first. Its lock is the engine's.
+  RefPtr<RefCounted> patches;
 
   TextCopy(CacheWindow& window, uint64_t file_offset, uint64_t length, uint64_t distance)
       : window_(window), file_offset_(file_offset), length_(length), distance_(distance) {}
