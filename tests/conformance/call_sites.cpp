@@ -224,3 +224,42 @@ CASE(threads_at_one_new_branch) {
   for (pthread_t& thread : threads) pthread_join(thread, nullptr);
   shown("wrong", wrong.load());
 }
+
+// Single steps: each function sets the trap flag when its first argument is 0x100, makes call 39 at a site of its own, and clears it.
+extern "C" void stepped_load(long, long), stepped_pair(long, long), stepped_branch(long, long);
+#define STEPPED(name, before, behind)                                                                                            \
+  asm(".text\n.globl " #name "\n.p2align 4\n" #name ":\n.cfi_startproc\npushfq\n.cfi_adjust_cfa_offset 8\norq %rdi,(%rsp)\npopfq\n" \
+      ".cfi_adjust_cfa_offset -8\nnop\n" before "syscall\nnop\npushfq\n.cfi_adjust_cfa_offset 8\nandq $~0x100,(%rsp)\npopfq\n"      \
+      ".cfi_adjust_cfa_offset -8\nret\n" behind ".cfi_endproc\n")
+STEPPED(stepped_load, "mov $39,%eax\n", "");
+STEPPED(stepped_pair, "mov $39,%edx\nmov %edx,%eax\n", "");
+STEPPED(stepped_branch, ".byte 0xeb,6,0x0f,0x1f,0x44,0,0\nhlt\nmov %esi,%eax\n", "");
+
+CASE(steps_through_call_sites) {
+  static uintptr_t start;
+  static volatile int steps;
+  static uintptr_t seen[64];
+  struct sigaction action {};
+  action.sa_flags = SA_SIGINFO;
+  action.sa_sigaction = [](int, siginfo_t*, void* context) {
+    if (steps < 64) seen[steps] = static_cast<uintptr_t>(static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]) - start;
+    steps = steps + 1;
+  };
+  sigaction(SIGTRAP, &action, nullptr);
+  for (const auto stepped : {stepped_load, stepped_pair, stepped_branch}) {
+    start = reinterpret_cast<uintptr_t>(stepped);
+    for (int round = 0; round < 2; round++) {
+      steps = 0;
+      stepped(0x100, 39);
+      char line[1024];
+      int length = 0;
+      for (int i = 0; i < steps && i < 64; i++) length += snprintf(line + length, sizeof line - static_cast<size_t>(length), " %ld", static_cast<long>(seen[i]));
+      say("steps %d:%s", steps, line);
+      // By then its site is patched.
+      stepped(0, 39);
+      usleep(30000);
+      stepped(0, 39);
+      usleep(30000);
+    }
+  }
+}

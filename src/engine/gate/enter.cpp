@@ -48,10 +48,15 @@ extern "C" void umk_enter_interrupt(Registers* registers) {
   Task& task = *bundle.head.task;
   const Trap trap = bundle.trap;
   constexpr uint8_t kDebugTrap = 1;
-  if (trap.kind == TrapKind::Kick || trap.vector == kDebugTrap) {
+  bool goes_on = false;
+  if (trap.kind == TrapKind::Kick) {
     leave_trampoline(task, *registers);
+  } else if (trap.vector == kDebugTrap) {
+    goes_on = !leave_trampoline_by_step(task, *registers);
+  } else if (is_code_fault(trap)) {
+    goes_on = resume_in_trampoline(task, *registers, trap);
   }
-  if (!(is_code_fault(trap) && resume_in_trampoline(task, *registers, trap))) on_trap(task, *registers, trap);
+  if (!goes_on) on_trap(task, *registers, trap);
   note_in_kernel(bundle, false);
 }
 

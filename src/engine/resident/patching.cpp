@@ -275,4 +275,15 @@ void leave_trampoline(Task& task, Registers& registers) {
   translate(task, registers.rip, true, [](const patcher::PatchedSite& patch, uint64_t address) { return patch.original_address(address); });
 }
 
+bool leave_trampoline_by_step(Task& task, Registers& registers) {
+  bool is_step = true;
+  uint64_t rip = registers.rip;
+  translate(task, rip, true, [&](const patcher::PatchedSite& patch, uint64_t address) {
+    if (address == patch.trampoline) is_step = false;
+    return patch.original_address(address);
+  });
+  if (is_step) registers.rip = rip;
+  return is_step;
+}
+
 }  // namespace umk::engine

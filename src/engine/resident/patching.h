@@ -20,6 +20,9 @@ void note_trapped_call(Task& task, uint64_t site, uint64_t number);
 bool resume_in_trampoline(Task& task, Registers& registers, const Trap& trap);
 /// A guest was interrupted: an instruction pointer in a trampoline becomes the one that the guest's own code would have.
 void leave_trampoline(Task& task, Registers& registers);
+/// The same for a guest that single-steps. False when it has only come from a window to its trampoline, which is no step of its own code: then
+/// it goes on there.
+bool leave_trampoline_by_step(Task& task, Registers& registers);
 
 /// Waits for the patches of all sites that were noted before.
 void wait_for_patches();

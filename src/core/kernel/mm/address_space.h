@@ -135,10 +135,10 @@ class AddressSpace : public RefCounted {
   };
   Result<WordKey> word_key(uint64_t address, bool process_private);
 
-  /// For the patcher: which copy of which file's text the code at `address` is.
+  /// For the patcher: which copy of which file's text the code at `address` is, or which one's trampolines lie there.
   struct TextPlace {
     RefPtr<TextCopy> text;  // null: not the kernel's copy (anonymous or private pages): such sites stay unpatched
-    uint64_t offset;        // of `address` in text->text()
+    uint64_t offset;        // of `address` in text->text(), modulo 2^64: trampolines lie below it
     uint64_t text_start;    // where text->text() begins, or would, in this address space; trampolines lie trampoline_distance() below
   };
   Result<TextPlace> find_text(uint64_t address);

@@ -260,6 +260,8 @@ TEST_F(AddressSpaceTest, TextIsTheKernelsCopyWithTrampolinesBelowTheImage) {
   const uint64_t trampolines = image - kTrampolineGap;
   EXPECT_EQ(engine_->pages[trampolines], (fake::RecordingEngine::Page{'c', true, kRead | kExec, place.text->trampoline_cache_offset(0)}));
   EXPECT_EQ(engine_->pages[text], (fake::RecordingEngine::Page{'c', true, kRead | kExec, place.text->text_cache_offset(0)}));
+  EXPECT_EQ(space_->find_text(trampolines + 10).take().text, place.text);
+  EXPECT_EQ(space_->find_text(trampolines + 10).take().text_start, text);
   // Not shown to the guest, not used for other mappings, gone with the text.
   EXPECT_EQ(lines().front().start, image);
   EXPECT_EQ(map(kPage, kRead), trampolines - kPage);

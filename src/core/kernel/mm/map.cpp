@@ -295,6 +295,7 @@ Result<void> AddressSpace::free_trampolines_locked(uint64_t start, uint64_t end,
 Result<AddressSpace::TextPlace> AddressSpace::find_text(uint64_t address) {
   MutexLock lock(mutex_);
   const Area* area = find_locked(address);
+  if (area && area->backing == Area::Backing::Trampoline) return TextPlace{area->text, address - text_start_of(*area), text_start_of(*area)};
   if (!area || area->backing != Area::Backing::Text || !(area->protection & kProtExec)) return TextPlace{nullptr, 0, 0};
   const uint64_t text_start = area->start - (area->offset - area->text->file_offset());
   return TextPlace{area->text, address - text_start, text_start};
