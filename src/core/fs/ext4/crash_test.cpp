@@ -84,7 +84,7 @@ TEST_P(Ext4CrashTest, MountsAndUnmountsCanBeCutAnywhere) {
   for (size_t cut = 0; cut <= count; cut += kEffortDivisor) {
     save(disk->image_after_crash(cut, 0));
     int status = 0;
-    const std::string told = run("e2fsck -p " + path_, &status);
+    const std::string told = output_of("e2fsck -p " + path_, &status);
     EXPECT_LE(status >> 8, 1) << "cut " << cut << " of " << count << ": " << told;
   }
 }

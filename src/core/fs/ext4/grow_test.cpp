@@ -40,7 +40,7 @@ TEST_P(GrowthTest, LeavesACleanFilesystem) {
     ASSERT_EQ(fsck(device_->contents()), "");
     // The copies are right as well.
     const uint32_t copy = (bits == 10 ? 1 : 0) + (wanted.group_blocks ? wanted.group_blocks : 8u << bits);
-    const std::string dumped = run("dumpe2fs -f -o superblock=" + std::to_string(copy) + " -o blocksize=" + std::to_string(1u << bits) + " " + path_);
+    const std::string dumped = output_of("dumpe2fs -f -o superblock=" + std::to_string(copy) + " -o blocksize=" + std::to_string(1u << bits) + " " + path_);
     EXPECT_NE(dumped.find("Block count:              " + std::to_string(geometry.block_count) + "\n"), std::string::npos) << dumped.substr(0, 3000);
     EXPECT_EQ(dumped.find("EXPECTED"), std::string::npos);
     ASSERT_EQ(mount(device_), 0);

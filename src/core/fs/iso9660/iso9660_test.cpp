@@ -1,17 +1,12 @@
 // Volumes by genisoimage and xorriso, compared with the trees that they were made of; volumes made by hand for what these do not make; damaged ones.
-#include <random>
-
-#include "core/base/log.h"
 #include "core/fs/iso9660/nodes.h"
-#include "core/kernel/block/fake_memory_device.h"
-#include "core/kernel/mm/page_cache.h"
-#include "core/kernel/vfs/testing_tree.h"
+#include "core/kernel/block/testing_disk.h"
 
 namespace umk::iso9660 {
 
 namespace {
 
-using Image = std::vector<std::byte>;
+using block::Image;
 
 /// Sectors that a test writes: a volume whose root is in sector 20.
 class HandMade {
@@ -82,31 +77,15 @@ class HandMade {
   std::pair<uint32_t, size_t> end_{kRoot, 0};
 };
 
-class IsoTest : public vfs::TreeTest {
+class IsoTest : public block::DiskTest {
  protected:
-  IsoTest() : page_cache_(*window_), type_(*this) {
+  IsoTest() : DiskTest("iso9660") {
     set_log_writer([](LogLevel, std::string_view) {});
-    EXPECT_TRUE(vfs_->register_type(type_).ok());
-    EXPECT_EQ(mkdir("/m"), 0);
-    const char* base = getenv("TMPDIR");
-    path_ = std::string(base ? base : "/tmp") + "/iso9660_test_" + std::to_string(getpid());
-    tree_ = path_ + ".tree";
-    run("rm -rf " + tree_ + " && mkdir " + tree_);
-  }
-  ~IsoTest() override {
-    if (is_mounted_) unmount();
-    device_ = nullptr;
-    run("rm -rf " + tree_ + " " + path_);
+    start_tree();
   }
 
-  static bool run(const std::string& command) { return system(("(" + command + ") >/dev/null 2>&1").c_str()) == 0; }
-  static bool has(const std::string& tool) { return run("command -v " + tool); }
-
-  void put_file(const std::string& name, const std::string& content) { std::ofstream(tree_ + "/" + name, std::ios::binary) << content; }
-  std::string noise(size_t bytes) {
-    std::string text(bytes, '\0');
-    for (char& c : text) c = static_cast<char>(random_());
-    return text;
+  Result<RefPtr<vfs::Superblock>> mount_volume(const vfs::MountRequest& request) override {
+    return RefPtr<vfs::Superblock>(TRY(Volume::mount(RefPtr<block::BlockDevice>(device_), page_cache_, request.options, request.read_only)));
   }
 
   void make_tree() {
@@ -127,55 +106,15 @@ class IsoTest : public vfs::TreeTest {
   Image make_image(const std::string& command) {
     ::unlink(path_.c_str());
     EXPECT_TRUE(run(command + " -o " + path_ + " " + tree_)) << command;
-    std::ifstream in(path_, std::ios::binary);
-    const std::string text((std::istreambuf_iterator<char>(in)), {});
-    Image image(text.size());
-    memcpy(image.data(), text.data(), text.size());
-    return image;
+    return load();
   }
-
-  int mount(const Image& image, std::string_view options = "", bool read_only = true) {
-    device_ = block::fake::MemoryDevice::make(image);
-    const int code = vfs_->mount(me(), "disk", at("/m"), "isotest", read_only ? vfs::mount_flags::kReadOnly : 0, options).code();
-    is_mounted_ = code == 0;
-    return code;
-  }
-  int unmount() {
-    is_mounted_ = false;
-    return vfs_->unmount(me(), at("/m"), 0).code();
-  }
+  int mount(const Image& image, std::string_view options = "", bool read_only = true) { return DiskTest::mount(image, options, read_only); }
   vfs::TreeText mounted_tree(unsigned parts) {
-    vfs::TreeText text;
-    describe_tree("/m", "", parts, text);
+    vfs::TreeText text = DiskTest::mounted_tree(parts);
     // Where genisoimage puts what is too deep.
     text.erase("/rr_moved");
     return text;
   }
-  vfs::TreeText host_tree(unsigned parts) {
-    vfs::TreeText text;
-    vfs::describe_host_tree(tree_, "", parts, text);
-    return text;
-  }
-
-  class TestType final : public vfs::FilesystemType {
-   public:
-    explicit TestType(IsoTest& test) : test_(test) {}
-    std::string_view name() const override { return "isotest"; }
-    Result<RefPtr<vfs::Superblock>> mount(const vfs::MountRequest& request) override {
-      return RefPtr<vfs::Superblock>(
-          TRY(Volume::mount(RefPtr<block::BlockDevice>(test_.device_), test_.page_cache_, request.options, request.read_only)));
-    }
-
-   private:
-    IsoTest& test_;
-  };
-
-  mm::PageCache page_cache_;
-  TestType type_;
-  RefPtr<block::fake::MemoryDevice> device_;
-  std::string path_, tree_;
-  bool is_mounted_ = false;
-  std::mt19937 random_{3};
 };
 
 constexpr unsigned kPosix = vfs::kTreeOwners | vfs::kTreeTimes | vfs::kTreeModes;
@@ -331,7 +270,7 @@ TEST_F(IsoTest, WhatIsBeyondTheDeviceCannotBeRead) {
   made.put(24, 10, HandMade::both(4'000'000'000u));  // its own record says so too
   made.put(39, 0, "begins");
   ASSERT_EQ(mount(made.image()), 0);
-  EXPECT_EQ(get_all("/m/far"), "errno 5 after 0");
+  EXPECT_EQ(get_all("/m/far").substr(0, 15), "errno 5 after 0");
   EXPECT_EQ(stat("/m/long").size_bytes, 3 * kSectorBytes);
   EXPECT_EQ(get_all("/m/long").substr(0, 7), "errno 5");
   EXPECT_EQ(lookup("/m/dir"), EIO);
@@ -362,9 +301,9 @@ TEST_F(IsoTest, DamagedVolumesAreRefusedOrGiveErrors) {
   const Image good = made.image();
   for (int round = 0; round < 2000; ++round) {
     Image image = good;
-    for (auto count = 1 + random_() % 5; count > 0; --count) {
-      const size_t sector = random_() % 8 == 0 ? 16 : random_() % 3 == 0 ? 24 : HandMade::kRoot;
-      image[sector * kSectorBytes + random_() % 1500] = static_cast<std::byte>(random_() % 3 ? random_() : 0xff);
+    for (auto count = 1 + random(5); count > 0; --count) {
+      const size_t sector = random(8) == 0 ? 16 : random(3) == 0 ? 24 : HandMade::kRoot;
+      image[sector * kSectorBytes + random(1500)] = static_cast<std::byte>(random(3) ? random(256) : 0xff);
     }
     if (mount(image) != 0) continue;
     (void)mounted_tree(kPosix);

@@ -1,49 +1,29 @@
 // Images by mksquashfs, compared with the trees that they were made of; and damaged ones.
 #include <sys/xattr.h>
 
-#include <random>
-
-#include "core/base/log.h"
 #include "core/fs/squashfs/nodes.h"
-#include "core/kernel/block/fake_memory_device.h"
-#include "core/kernel/mm/page_cache.h"
-#include "core/kernel/vfs/testing_tree.h"
+#include "core/kernel/block/testing_disk.h"
 
 namespace umk::squashfs {
 
 namespace {
 
-using Image = std::vector<std::byte>;
+using block::Image;
 
-class SquashfsTest : public vfs::TreeTest {
+class SquashfsTest : public block::DiskTest {
  protected:
-  SquashfsTest() : page_cache_(*window_), type_(*this) {
+  SquashfsTest() : DiskTest("squashfs") {
     set_log_writer([](LogLevel, std::string_view) {});
-    EXPECT_TRUE(vfs_->register_type(type_).ok());
-    EXPECT_EQ(mkdir("/m"), 0);
-    const char* base = getenv("TMPDIR");
-    path_ = std::string(base ? base : "/tmp") + "/squashfs_test_" + std::to_string(getpid());
-    tree_ = path_ + ".tree";
-    run("rm -rf " + tree_ + " && mkdir " + tree_);
-  }
-  ~SquashfsTest() override {
-    if (is_mounted_) unmount();
-    device_ = nullptr;
-    run("rm -rf " + tree_ + " " + path_);
+    start_tree();
   }
 
-  static bool has_tools() { return system("mksquashfs -version >/dev/null 2>&1") == 0; }
-  static bool run(const std::string& command) { return system(("(" + command + ") >/dev/null 2>&1").c_str()) == 0; }
-
-  void put_file(const std::string& name, const std::string& content) { std::ofstream(tree_ + "/" + name, std::ios::binary) << content; }
-  std::string noise(size_t bytes) {
-    std::string text(bytes, '\0');
-    for (char& c : text) c = static_cast<char>(random_());
-    return text;
+  Result<RefPtr<vfs::Superblock>> mount_volume(const vfs::MountRequest& request) override {
+    return RefPtr<vfs::Superblock>(TRY(Volume::mount(RefPtr<block::BlockDevice>(device_), page_cache_, request.options)));
   }
+
   std::string prose(size_t bytes) {
     std::string text;
-    while (text.size() < bytes) text += "line " + std::to_string(random_() % 1000) + " of a text that says little\n";
+    while (text.size() < bytes) text += "line " + std::to_string(random(1000)) + " of a text that says little\n";
     text.resize(bytes);
     return text;
   }
@@ -71,71 +51,27 @@ class SquashfsTest : public vfs::TreeTest {
   Image make_image(const std::string& options) {
     ::unlink(path_.c_str());
     EXPECT_TRUE(run("mksquashfs " + tree_ + " " + path_ + " -noappend -quiet -processors 2 " + options)) << options;
-    std::ifstream in(path_, std::ios::binary);
-    const std::string text((std::istreambuf_iterator<char>(in)), {});
-    Image image(text.size());
-    memcpy(image.data(), text.data(), text.size());
-    return image;
+    return load();
   }
-
-  int mount(const Image& image, std::string_view options = "") {
-    device_ = block::fake::MemoryDevice::make(image);
-    const int code = vfs_->mount(me(), "disk", at("/m"), "squashfstest", 0, options).code();
-    is_mounted_ = code == 0;
-    return code;
-  }
-  int unmount() {
-    is_mounted_ = false;
-    return vfs_->unmount(me(), at("/m"), 0).code();
-  }
-  vfs::TreeText mounted_tree() {
-    vfs::TreeText text;
-    describe_tree("/m", "", vfs::kTreeAll, text);
-    return text;
-  }
-  vfs::TreeText host_tree() {
-    vfs::TreeText text;
-    describe_host_tree(tree_, "", vfs::kTreeAll, text);
-    return text;
-  }
-
-  class TestType final : public vfs::FilesystemType {
-   public:
-    explicit TestType(SquashfsTest& test) : test_(test) {}
-    std::string_view name() const override { return "squashfstest"; }
-    Result<RefPtr<vfs::Superblock>> mount(const vfs::MountRequest& request) override {
-      return RefPtr<vfs::Superblock>(TRY(Volume::mount(RefPtr<block::BlockDevice>(test_.device_), test_.page_cache_, request.options)));
-    }
-
-   private:
-    SquashfsTest& test_;
-  };
-
-  mm::PageCache page_cache_;
-  TestType type_;
-  RefPtr<block::fake::MemoryDevice> device_;
-  std::string path_, tree_;
-  bool is_mounted_ = false;
-  std::mt19937 random_{3};
 };
 
 TEST_F(SquashfsTest, HoldsTheTreeWithEveryCompressorAndBlockSize) {
-  if (!has_tools()) GTEST_SKIP() << "needs squashfs-tools";
+  if (!has("mksquashfs")) GTEST_SKIP() << "needs squashfs-tools";
   make_tree();
-  const vfs::TreeText wanted = host_tree();
+  const vfs::TreeText wanted = host_tree(vfs::kTreeAll);
   for (const char* options : {"-comp gzip", "-comp gzip -b 4096", "-comp gzip -b 1M -no-fragments", "-comp gzip -always-use-fragments",
                               "-comp gzip -noI -noD -noF -noX", "-comp zstd", "-comp zstd -Xcompression-level 1 -b 4096", "-comp xz",
                               "-comp xz -Xbcj x86 -b 16384", "-comp lz4", "-comp lz4 -Xhc -b 256K", "-comp lzo",
                               "-comp lzo -Xalgorithm lzo1x_1 -b 64K", "-no-duplicates -no-exports -no-xattrs"}) {
     const Image image = make_image(options);
     ASSERT_EQ(mount(image), 0) << options;
-    EXPECT_EQ(difference(wanted, mounted_tree()), "") << options;
+    EXPECT_EQ(difference(wanted, mounted_tree(vfs::kTreeAll)), "") << options;
     EXPECT_EQ(unmount(), 0);
   }
 }
 
 TEST_F(SquashfsTest, NamesAreFoundInADirectoryWithAnIndex) {
-  if (!has_tools()) GTEST_SKIP() << "needs squashfs-tools";
+  if (!has("mksquashfs")) GTEST_SKIP() << "needs squashfs-tools";
   make_tree();
   ASSERT_EQ(mount(make_image("")), 0);
   const std::string prefix = "/m/many/a file with a rather long name so that the directory needs an index ";
@@ -150,7 +86,7 @@ TEST_F(SquashfsTest, NamesAreFoundInADirectoryWithAnIndex) {
 }
 
 TEST_F(SquashfsTest, NothingCanBeChanged) {
-  if (!has_tools()) GTEST_SKIP() << "needs squashfs-tools";
+  if (!has("mksquashfs")) GTEST_SKIP() << "needs squashfs-tools";
   put_file("file", "text");
   ASSERT_EQ(mount(make_image("")), 0);
   EXPECT_EQ(open_code("/m/file", vfs::open_flags::kWriteOnly), EROFS);
@@ -164,7 +100,7 @@ TEST_F(SquashfsTest, NothingCanBeChanged) {
 }
 
 TEST_F(SquashfsTest, PartsOfABigFileAreFoundFromAnyPlace) {
-  if (!has_tools()) GTEST_SKIP() << "needs squashfs-tools";
+  if (!has("mksquashfs")) GTEST_SKIP() << "needs squashfs-tools";
   // More blocks than lie between two remembered places.
   std::string content;
   for (int i = 0; i < 5000; ++i)
@@ -175,7 +111,7 @@ TEST_F(SquashfsTest, PartsOfABigFileAreFoundFromAnyPlace) {
   Result<RefPtr<vfs::OpenFile>> file = open("/m/big");
   ASSERT_TRUE(file.ok());
   for (int round = 0; round < 300; ++round) {
-    const size_t at = random_() % content.size();
+    const size_t at = random(static_cast<uint32_t>(content.size()));
     std::string part(5000, '\0');
     UserOutBuffer buffer(reinterpret_cast<uint64_t>(part.data()), part.size());
     const Result<size_t> got = file.value()->read_at(at, buffer);
@@ -185,7 +121,7 @@ TEST_F(SquashfsTest, PartsOfABigFileAreFoundFromAnyPlace) {
 }
 
 TEST_F(SquashfsTest, AttributesAreThoseOfTheTree) {
-  if (!has_tools()) GTEST_SKIP() << "needs squashfs-tools";
+  if (!has("mksquashfs")) GTEST_SKIP() << "needs squashfs-tools";
   put_file("file", "text");
   put_file("other", "more");
   const std::string big(5000, 'v');
@@ -205,7 +141,7 @@ TEST_F(SquashfsTest, AttributesAreThoseOfTheTree) {
 
 TEST_F(SquashfsTest, WhatIsNoImageIsRefused) {
   EXPECT_EQ(mount(Image(100'000)), EINVAL);
-  if (!has_tools()) GTEST_SKIP() << "needs squashfs-tools";
+  if (!has("mksquashfs")) GTEST_SKIP() << "needs squashfs-tools";
   put_file("file", noise(100'000));
   Image image = make_image("");
   Image cut(image.begin(), image.begin() + 50'000 / 512 * 512);
@@ -215,7 +151,7 @@ TEST_F(SquashfsTest, WhatIsNoImageIsRefused) {
 }
 
 TEST_F(SquashfsTest, DamagedImagesAreRefusedOrGiveErrors) {
-  if (!has_tools()) GTEST_SKIP() << "needs squashfs-tools";
+  if (!has("mksquashfs")) GTEST_SKIP() << "needs squashfs-tools";
   for (int i = 0; i < 40; ++i) put_file("file" + std::to_string(i), prose(static_cast<size_t>(i) * 300));
   run("cd " + tree_ + " && mkdir -p a/b && ln -s file1 link && mkfifo fifo && cp file* a && cp file2? a/b");
   // Metadata that is not packed is damaged in its fields and not in its packing; packed data lies before it.
@@ -225,20 +161,20 @@ TEST_F(SquashfsTest, DamagedImagesAreRefusedOrGiveErrors) {
     memcpy(&inode_table, good.data() + 64, 8);
     for (int round = 0; round < 250; ++round) {
       Image image = good;
-      for (auto count = 1 + random_() % 6; count > 0; --count) {
-        const size_t from = random_() % 4 == 0 ? 0 : inode_table;
-        image[from + random_() % (from == 0 ? 96 : std::min<size_t>(image.size() - from, 4000))] =
-            static_cast<std::byte>(random_() % 3 ? random_() : 0xff);
+      for (auto count = 1 + random(6); count > 0; --count) {
+        const size_t from = random(4) == 0 ? 0 : inode_table;
+        image[from + random(from == 0 ? 96 : static_cast<uint32_t>(std::min<size_t>(image.size() - from, 4000)))] =
+            static_cast<std::byte>(random(3) ? random(256) : 0xff);
       }
       if (mount(image) != 0) continue;
-      (void)mounted_tree();
+      (void)mounted_tree(vfs::kTreeAll);
       ASSERT_EQ(unmount(), 0);
     }
   }
 }
 
 TEST_F(SquashfsTest, ADirectoryInItselfIsDamage) {
-  if (!has_tools()) GTEST_SKIP() << "needs squashfs-tools";
+  if (!has("mksquashfs")) GTEST_SKIP() << "needs squashfs-tools";
   run("mkdir -p " + tree_ + "/outer/inner/leaf");
   Image image = make_image("-noI -noD -no-exports");
   // Every directory's entry leads to the inode that the root's leads to.

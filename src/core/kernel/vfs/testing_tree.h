@@ -23,6 +23,17 @@ inline std::string hash_text(const std::string& data) {
   return std::to_string(data.size()) + " bytes " + std::to_string(std::hash<std::string>()(data));
 }
 
+/// Empty where there is none.
+inline std::string read_host_file(const std::string& path) {
+  FILE* file = fopen(path.c_str(), "rb");
+  if (!file) return "";
+  struct stat st;
+  std::string text(fstat(fileno(file), &st) == 0 ? static_cast<size_t>(st.st_size) : 0, '\0');
+  text.resize(fread(text.data(), 1, text.size(), file));
+  fclose(file);
+  return text;
+}
+
 inline std::string tree_line(uint32_t mode, uint32_t uid, uint32_t gid, uint64_t links, int64_t modified, uint32_t major, uint32_t minor,
                              const std::string& content, unsigned parts) {
   char head[160];
@@ -44,8 +55,7 @@ inline void describe_host_tree(const std::string& base, const std::string& path,
   if (lstat(full.c_str(), &st) != 0) return;
   std::string content;
   if (S_ISREG(st.st_mode)) {
-    std::ifstream in(full, std::ios::binary);
-    content = hash_text(std::string((std::istreambuf_iterator<char>(in)), {}));
+    content = hash_text(read_host_file(full));
   } else if (S_ISLNK(st.st_mode)) {
     char target[4096];
     content = "-> " + std::string(target, static_cast<size_t>(std::max<ssize_t>(readlink(full.c_str(), target, sizeof target), 0)));
@@ -67,11 +77,13 @@ class TreeTest : public VfsTest {
     Result<RefPtr<OpenFile>> file = open(path);
     if (!file.ok()) return "errno " + std::to_string(file.code());
     std::string text;
+    std::string part(100'000, '\0');
     for (;;) {
-      std::string part(100'000, '\0');
       UserOutBuffer buffer(reinterpret_cast<uint64_t>(part.data()), part.size());
       const Result<size_t> got = file.value()->read(buffer);
-      if (!got.ok()) return "errno " + std::to_string(got.code()) + " after " + std::to_string(text.size());
+      if (!got.ok())
+        return "errno " + std::to_string(got.code()) + " after " + std::to_string(text.size()) + " from line " +
+               std::to_string(got.failure().line) + " of " + got.failure().file;
       if (got.value() == 0) return text;
       text.append(part, 0, got.value());
     }
