@@ -17,6 +17,7 @@ import termios
 import time
 
 import harness
+import killing
 
 PROMPT = rb"[#$] (?:\x1b\[[0-9;?]*[a-zA-Z])*$"
 
@@ -358,6 +359,25 @@ def memory_limit():
     equal(outcome.status, 0, "40 MiB in 256")
 
 
+def scheduling_wishes():
+    """What a program wished of the host's scheduler goes with it, and is not found by those that come after it on the same host process."""
+    with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
+        script = "for i in 1 2 3 4 5 6; do nice -n 5 taskset -c 0 true; /bin/true; done; echo ready; read x; exec nice -n 7 taskset -c 0 sleep 20"
+        machine = killing.Machine(["bash", "-c", script], folder)
+        try:
+            machine.wait_for(b"ready\n")
+            nices = {os.getpriority(os.PRIO_PROCESS, pid) for pid in killing.vessels(machine.process.pid)}
+            masks = {frozenset(os.sched_getaffinity(pid)) for pid in killing.vessels(machine.process.pid)}
+            equal((nices, masks), ({os.getpriority(os.PRIO_PROCESS, 0)}, {frozenset(os.sched_getaffinity(0))}), "nice values and affinities of host processes")
+            machine.say(b"go\n")
+            time.sleep(0.5)
+            found = {(os.getpriority(os.PRIO_PROCESS, pid), tuple(os.sched_getaffinity(pid))) for pid in machine.guests()}
+            equal(found, {(os.getpriority(os.PRIO_PROCESS, 0) + 7, (0,))}, "of the program's host process")
+        finally:
+            machine.process.kill()
+            machine.process.communicate()
+
+
 def memory_adjustment():
     """Who is killed when memory ends: not the largest, if another has volunteered or it is exempted."""
     script = """
@@ -426,6 +446,7 @@ TESTS = {
     "environment_and_directory": environment_and_directory,
     "read_only_root": read_only_root,
     "memory_limit": memory_limit,
+    "scheduling_wishes": scheduling_wishes,
     "memory_adjustment": memory_adjustment,
     "as_an_ordinary_user": as_an_ordinary_user,
     "boots_to_a_prompt": boots_to_a_prompt,

@@ -163,6 +163,54 @@ CASE(process_control) {
   });
 }
 
+// Two programs on one processor: one that is nice leaves most of it to the other, also one that was made so before exec or by another process.
+static long clock_ms() {
+  timespec time{};
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+CHILD(spin) {
+  const long end = clock_ms() + 300;
+  unsigned long rounds = 0;
+  while (clock_ms() < end) rounds++;
+  const int fd = open(check::arguments[3], O_WRONLY | O_APPEND);
+  write(fd, &rounds, sizeof rounds);
+  close(fd);
+}
+
+static pid_t start_spinning(const char* file, int nice_value, bool borrows) {
+  const pid_t pid = borrows ? vfork() : fork();
+  if (pid != 0) {
+    if (!borrows) shown("by another", setpriority(PRIO_PROCESS, static_cast<id_t>(pid), nice_value));
+    return pid;
+  }
+  if (borrows) setpriority(PRIO_PROCESS, 0, nice_value);
+  check::self("spin", file);
+  _exit(1);
+}
+
+CASE(niceness_is_felt) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(0, &set);
+  shown("pinned", sched_setaffinity(0, sizeof set, &set));
+  for (const bool borrows : {false, true}) {
+    make_file("usual", "");
+    make_file("nice", "");
+    const pid_t usual = start_spinning("usual", 0, borrows);
+    const pid_t niced = start_spinning("nice", 15, borrows);
+    shown("of the nice one", getpriority(PRIO_PROCESS, static_cast<id_t>(niced)));
+    shown("own", getpriority(PRIO_PROCESS, 0));
+    waitpid(usual, nullptr, 0);
+    waitpid(niced, nullptr, 0);
+    unsigned long of_usual = 0, of_nice = 0;
+    read(open("usual", O_RDONLY), &of_usual, sizeof of_usual);
+    read(open("nice", O_RDONLY), &of_nice, sizeof of_nice);
+    say("%s: the nice one got %s", borrows ? "vfork" : "fork", of_nice * 3 < of_usual ? "much less" : "its share");
+  }
+}
+
 CASE(priorities) {
   errno = 0;
   shown("nice", nice(5));

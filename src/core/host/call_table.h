@@ -22,7 +22,7 @@ enum class CallMaker : uint8_t {
   call(Mincore, 27, Kernel) call(Madvise, 28, Kernel) call(Pause, 34, Kernel) call(Clone, 56, Gate) call(Exit, 60, Gate) \
   call(Fsync, 74, Kernel) call(Fdatasync, 75, Kernel) call(Ftruncate, 77, Kernel) call(Chmod, 90, Kernel) call(Getrlimit, 97, Kernel) \
   call(Getrusage, 98, Kernel) call(Geteuid, 107, Kernel) call(Getegid, 108, Kernel) call(Getppid, 110, Kernel) \
-  call(Sigaltstack, 131, Kernel) call(Fstatfs, 138, Kernel) call(Prctl, 157, Kernel) call(Setxattr, 188, Kernel) \
+  call(Sigaltstack, 131, Kernel) call(Fstatfs, 138, Kernel) call(Setpriority, 141, Kernel) call(Prctl, 157, Kernel) call(Setxattr, 188, Kernel) \
   call(Getxattr, 191, Kernel) call(Listxattr, 194, Kernel) call(Removexattr, 197, Kernel) call(Futex, 202, Kernel) \
   call(SchedSetaffinity, 203, Kernel) call(Getdents64, 217, Kernel) call(ClockGettime, 228, Kernel) call(ExitGroup, 231, Kernel) \
   call(Tgkill, 234, Kernel) call(Openat, 257, Kernel) call(Mkdirat, 258, Kernel) call(Mknodat, 259, Kernel) call(Fchownat, 260, Kernel) \

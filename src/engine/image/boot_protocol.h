@@ -35,6 +35,7 @@ struct BootParameters {
   int wake_fd = -1;                 // eventfd: the kernel has news for the monitor
   int log_fd = -1;                  // where a panic is written
   int monitor_pid = 0;
+  int host_nice = 0;                // of the monitor
   uint64_t memory_bytes = 0;        // mem=
   uint32_t cpus = 1;
   uint32_t vessels_at_boot = 2;     // idle ones

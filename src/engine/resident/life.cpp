@@ -12,6 +12,7 @@
 #include "engine/resident/resident_engine.h"
 #include "engine/vessel/host_numbers.h"
 #include "engine/vessel/identity.h"
+#include "engine/vessel/wishes.h"
 
 namespace umk::engine {
 
@@ -42,6 +43,7 @@ void begin_on_new_thread(void* argument) {
   auto& bundle = *static_cast<Bundle*>(argument);
   if (machine().parameters.shield && !bundle.host->is_leader()) identify_thread(*bundle.host, *bundle.head.task);
   start_host_thread(*bundle.host);
+  (void)tell_wishes(*bundle.host, 0, *bundle.head.task);
   write_fs_base(bundle.fs_base);
   bundle.head.in_kernel = false;
   gate().leave(&bundle.registers());
@@ -80,6 +82,8 @@ void attach(HostThread& host, Bundle& bundle) {
   bundle.head.selector = &host.line->selector;
   bundle.head.host_clock = host.head.host_clock;
   host.current = &bundle;
+  host.nice_told.store(current_host().nice_told.load());
+  host.affinity_told.store(current_host().affinity_told.load());
   inherit_segment_bases(bundle);
   prepare_context(bundle, bundle.stack_top() - UMK_REGISTERS_BYTES, begin_on_new_thread, &bundle);
 }
@@ -216,6 +220,7 @@ void ResidentEngine::run_borrowed(Task& child) {
   // The child has left: by exec to a vessel of its own, or for good. What it left is done before any host call, after which this may be another host thread.
   finish_switch();
   begin_usage(parent, host_usage());
+  (void)tell_wishes(current_host(), 0, *parent.head.task);
   write_fs_base(parent.fs_base);
   write_gs_base(reinterpret_cast<uint64_t>(&current_host().slot()));  // the child may have had one of its own
   umk_vectors_load(parent.vectors, m.parameters.vector_features);

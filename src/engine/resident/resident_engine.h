@@ -47,7 +47,7 @@ class ResidentEngine final : public guest::Engine {
   Result<void> save_vectors(uint64_t user_address) override;
   Result<void> load_vectors(uint64_t user_address) override;
   guest::Usage usage(Task& task) override;
-  Result<void> set_affinity(Task& task, std::span<const uint8_t> cpu_mask) override;
+  Result<void> reschedule(Task& task) override;
 };
 
 }  // namespace umk::engine

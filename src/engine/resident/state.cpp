@@ -10,6 +10,7 @@
 #include "engine/resident/resident_engine.h"
 #include "engine/vdso/vdso.h"
 #include "engine/vessel/host_numbers.h"
+#include "engine/vessel/wishes.h"
 
 namespace umk::engine {
 
@@ -167,12 +168,13 @@ guest::Usage ResidentEngine::usage(Task& task) {
   return usage;
 }
 
-Result<void> ResidentEngine::set_affinity(Task& task, std::span<const uint8_t> cpu_mask) {
-  HostThread* host = bundle_of(task).host;
-  const int tid = host ? host->tid.load() : 0;
-  if (tid <= 0) return error(ESRCH);
-  TRY(host::checked(host::raw_call(host::Call::SchedSetaffinity, static_cast<uint64_t>(tid), cpu_mask.size(), reinterpret_cast<uint64_t>(cpu_mask.data()))));
-  return {};
+Result<void> ResidentEngine::reschedule(Task& task) {
+  HostThread* const host = bundle_of(task).host;
+  // One that is between two host threads, or has borrowed one, is told of when it arrives on its own.
+  if (!host || bundle_of(task).lender || host->current != &bundle_of(task)) return {};
+  if (is_current(task)) return tell_wishes(*host, 0, task);
+  const int tid = host->tid.load();
+  return tid > 0 ? tell_wishes(*host, tid, task) : Result<void>();
 }
 
 }  // namespace umk::engine

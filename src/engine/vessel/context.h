@@ -128,6 +128,9 @@ static_assert(offsetof(SelectorLine, slot) == UMK_LINE_SLOT && offsetof(Selector
 struct alignas(64) HostThread : Context, ListHook<> {
   /// Written and cleared by the host (CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID): 0 once the thread has left its stacks.
   std::atomic<int32_t> tid{0};
+  /// What the host was told (wishes.h). A thread inherits it from the one that makes it.
+  std::atomic<int> nice_told{0};
+  std::atomic<uint64_t> affinity_told{~uint64_t{0}};
   /// Of a thread that is not a leader: the host was asked for it.
   std::atomic<bool> is_cloned{false};
   /// Set when the thread has an alternate stack of its own. Until then it must not be kicked: a forked process still has its parent's, and the

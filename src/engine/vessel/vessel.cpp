@@ -11,6 +11,7 @@
 #include "engine/vessel/lost_vessel.h"
 #include "engine/vessel/identity.h"
 #include "engine/vessel/machine.h"
+#include "engine/vessel/wishes.h"
 
 namespace umk::engine {
 
@@ -87,7 +88,7 @@ void return_to_pool(Vessel& vessel) {
   bool leave;
   {
     MutexLock lock(m.pool_mutex);
-    leave = m.pool_size >= kPoolMaximum;
+    leave = m.pool_size >= kPoolMaximum || !is_impartial(*vessel.leader);
   }
   if (leave) return leave_host_process(vessel);
   empty_user_range(vessel);
@@ -132,7 +133,11 @@ void return_to_pool(Vessel& vessel) {
       // If the process was lost in that call, another vessel has taken it.
       if (vessel.is_lost.load()) continue;
       context->host = &self;
-      if (context->head.task) begin_usage(static_cast<Bundle&>(*context), now);
+      if (context->head.task) {
+        begin_usage(static_cast<Bundle&>(*context), now);
+        (void)tell_wishes(self, 0, *context->head.task);
+        if (vessel.is_lost.load()) continue;
+      }
       vessel.handed.store(nullptr);
       switch_to(*context);
       continue;

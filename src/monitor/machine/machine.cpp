@@ -61,6 +61,7 @@ Machine::Machine(const MachineOptions& options) {
   parameters.wake_fd = wake_fd_;
   parameters.log_fd = STDERR_FILENO;
   parameters.monitor_pid = getpid();
+  parameters.host_nice = getpriority(PRIO_PROCESS, 0);
   parameters.memory_bytes = options.memory_bytes;
   parameters.cpus = options.cpus;
   parameters.quiet = options.quiet;

@@ -125,7 +125,8 @@ class Engine {
   virtual Result<void> load_vectors(uint64_t user_address) = 0;
   /// Host CPU time and faults that `task` used since its start.
   virtual Usage usage(Task& task) = 0;
-  virtual Result<void> set_affinity(Task& task, std::span<const uint8_t> cpu_mask) = 0;
+  /// The task's affinity, nice value or policy has changed: tells the host what it may be told. EINVAL when there is no such processor.
+  virtual Result<void> reschedule(Task& task) = 0;
 
  protected:
   ~Engine() = default;

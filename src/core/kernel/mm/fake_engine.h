@@ -43,7 +43,7 @@ class TasklessEngine : public guest::Engine {
   Result<void> save_vectors(uint64_t) override { return error(ENOSYS); }
   Result<void> load_vectors(uint64_t) override { return error(ENOSYS); }
   guest::Usage usage(Task&) override { return {}; }
-  Result<void> set_affinity(Task&, std::span<const uint8_t>) override { return error(ENOSYS); }
+  Result<void> reschedule(Task&) override { return {}; }
 };
 
 /// Remembers for each page what it shows and how.

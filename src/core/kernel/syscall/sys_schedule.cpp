@@ -1,4 +1,4 @@
-// Scheduling: nice values, affinity, policies. sched(7). The host schedules: guests get the ordinary policy, nice values are kept and shown.
+// Scheduling: nice values, affinity, policies. sched(7). The host schedules: guests get the ordinary policy, and is told of nice values that make one less important.
 #include "core/abi/time.h"
 #include "core/kernel/security/identity.h"
 #include "core/kernel/syscall/families.h"
@@ -95,8 +95,12 @@ Result<void> sys_setpriority(Task& task, int which, int who, int nice) {
     // setrlimit(2), RLIMIT_NICE: the ceiling is 20 - limit.
     const uint64_t limit = one.process().limits.soft(Resource::Nice);
     const bool is_allowed = nice >= one.nice || limit >= static_cast<uint64_t>(20 - nice) || task.credentials().has(Capability::SysNice);
-    if (is_allowed) one.nice.store(nice);
-    else code = EACCES;
+    if (!is_allowed) {
+      code = EACCES;
+      return;
+    }
+    one.nice.store(nice);
+    (void)task.kernel().engine.reschedule(one);
   }));
   if (code != 0) return error(code);
   return {};
@@ -129,7 +133,7 @@ Result<void> sys_sched_setscheduler(Task& task, int32_t pid, int policy, UserPtr
   TRY(check_policy(plain, value.priority));
   TRY(check_may_change(task, *other));
   other->scheduling_policy.store(plain);
-  return {};
+  return task.kernel().engine.reschedule(*other);
 }
 
 Result<int64_t> sys_sched_getscheduler(Task& task, int32_t pid) { return TRY(find(task, pid))->scheduling_policy.load(); }
@@ -189,7 +193,7 @@ Result<void> sys_sched_setattr(Task& task, int32_t pid, UserPtr<SchedulerAttribu
   if (attributes.nice < other->nice && !task.credentials().has(Capability::SysNice)) return error(EPERM);
   other->scheduling_policy.store(static_cast<int>(attributes.policy));
   other->nice.store(attributes.nice < kMinimumNice ? kMinimumNice : attributes.nice > kMaximumNice ? kMaximumNice : attributes.nice);
-  return {};
+  return task.kernel().engine.reschedule(*other);
 }
 
 Result<void> sys_sched_getattr(Task& task, int32_t pid, UserPtr<SchedulerAttributes> pointer, uint32_t size, uint32_t flags) {
@@ -217,9 +221,10 @@ Result<void> sys_sched_setaffinity(Task& task, int32_t pid, size_t size, uint64_
   TRY(check_may_change(task, *other));
   bits &= all_cpus(task.kernel());
   if (bits == 0) return error(EINVAL);
-  TRY(task.kernel().engine.set_affinity(*other, std::span(reinterpret_cast<const uint8_t*>(&bits), sizeof bits)));
-  other->affinity.store(bits);
-  return {};
+  const uint64_t before = other->affinity.exchange(bits);
+  const Result<void> told = task.kernel().engine.reschedule(*other);
+  if (!told.ok()) other->affinity.store(before);
+  return told;
 }
 
 Result<int64_t> sys_sched_getaffinity(Task& task, int32_t pid, size_t size, uint64_t mask) {
@@ -277,7 +282,7 @@ Result<void> sys_ioprio_set(Task& task, int which, int who, int priority) {
 const SyscallRow kSysScheduleRows[] = {
     full<sys_sched_yield>(24, "sched_yield"),
     full<sys_getpriority>(140, "getpriority"),
-    partial<sys_setpriority>(141, "setpriority", "kept and shown, not told to the host"),
+    partial<sys_setpriority>(141, "setpriority", "values below 0 are not told to the host"),
     partial<sys_sched_setparam>(142, "sched_setparam", "no real-time policies"),
     partial<sys_sched_getparam>(143, "sched_getparam", "no real-time policies"),
     partial<sys_sched_setscheduler>(144, "sched_setscheduler", "no real-time policies: EPERM"),
