@@ -206,20 +206,31 @@ def tail(data, count=6):
     return [("| " + line)[:200] for line in lines[-count:]]
 
 
-if __name__ == "__main__":
-    sys.exit("this is a module: see tests/run")
+def run_check(report, title, check, seeds=(None,)):
+    """Runs check(folder), or check(folder, seed) for each seed until one finds problems. Every run has a folder of its own; what a check returns, or
+    raises, are its problems."""
+    start = time.monotonic()
+    problems = []
+    for seed in seeds:
+        with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
+            try:
+                problems = check(folder) if seed is None else check(folder, seed)
+            except (OSError, subprocess.SubprocessError, ValueError) as problem:
+                problems = [f"{type(problem).__name__}: {problem}"]
+        if problems:
+            if seed is not None:
+                problems = [f"seed {seed}:"] + problems
+            break
+    report.add(title, problems, seconds=time.monotonic() - start)
 
 
 def run_checks(report, wanted, family, checks):
-    """Runs functions called check_NAME, each in a folder of its own; each returns its problems. FAMILY/NAME is the test's title."""
+    """Runs functions called check_NAME; FAMILY/NAME is the test's title."""
     for check in checks:
         title = f"{family}/" + check.__name__[len("check_"):]
-        if not wanted(title):
-            continue
-        start = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
-            try:
-                problems = check(folder)
-            except (OSError, subprocess.SubprocessError, ValueError) as problem:
-                problems = [f"{type(problem).__name__}: {problem}"]
-        report.add(title, problems, seconds=time.monotonic() - start)
+        if wanted(title):
+            run_check(report, title, check)
+
+
+if __name__ == "__main__":
+    sys.exit("this is a module: see tests/run")

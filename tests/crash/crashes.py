@@ -8,7 +8,6 @@ import random
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 
 import cow_tools
@@ -181,17 +180,5 @@ def run_all(report, wanted, long):
     first = int(os.environ.get("UMK_CRASH_SEED", "1"))
     for name, how in KINDS.items():
         title = "crash/" + name
-        if not wanted(title):
-            continue
-        start = time.monotonic()
-        problems = []
-        for seed in range(first, first + rounds):
-            with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
-                try:
-                    found = one_crash(folder, seed, **how)
-                except (OSError, subprocess.SubprocessError, ValueError) as problem:
-                    found = [f"{type(problem).__name__}: {problem}"]
-            if found:
-                problems += [f"seed {seed}:"] + found
-                break
-        report.add(title, problems, seconds=time.monotonic() - start)
+        if wanted(title):
+            harness.run_check(report, title, lambda folder, seed, how=how: one_crash(folder, seed, **how), range(first, first + rounds))

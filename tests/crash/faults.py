@@ -5,8 +5,6 @@ import errno
 import os
 import signal
 import subprocess
-import tempfile
-import time
 
 import crashes
 import harness
@@ -208,12 +206,5 @@ def run_all(report, wanted, long):
     """With --all: at each request, not at some."""
     for name, test in TESTS.items():
         title = "faults/" + name
-        if not wanted(title):
-            continue
-        start = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
-            try:
-                problems = test(folder, 1000 if long else 6)
-            except (OSError, subprocess.SubprocessError, ValueError) as problem:
-                problems = [f"{type(problem).__name__}: {problem}"]
-        report.add(title, problems, seconds=time.monotonic() - start)
+        if wanted(title):
+            harness.run_check(report, title, lambda folder, test=test: test(folder, 1000 if long else 6))

@@ -5,7 +5,6 @@ import os
 import stat
 import subprocess
 import tempfile
-import time
 import zlib
 
 import harness
@@ -131,12 +130,15 @@ def difference(what, wanted, got):
     return [] if wanted == got else [f"{what}\n" + harness.differences(wanted, got)]
 
 
-def check_files(folder, command, features, kind="ext4", size=64 * MIB, switches=(), options=""):
+def run_both(folder, image, command, kind, switches, options):
     native = run_here(command)
-    problems = outcome_problems(native, "here")
-    image = make_disk(folder, size, features)
     guest = run_in_guest(folder, image, command, kind, *switches, options=options)
-    problems += outcome_problems(guest, "guest")
+    return native, guest, outcome_problems(native, "here") + outcome_problems(guest, "guest")
+
+
+def check_files(folder, command, features, kind="ext4", size=64 * MIB, switches=(), options=""):
+    image = make_disk(folder, size, features)
+    native, guest, problems = run_both(folder, image, command, kind, switches, options)
     if problems:
         return problems + checked(image)
     lines = lines_of(guest, False)
@@ -156,11 +158,8 @@ def check_files(folder, command, features, kind="ext4", size=64 * MIB, switches=
 
 
 def check_trees(folder, command, features, kind="ext4", size=64 * MIB, switches=(), options=""):
-    native = run_here(command)
-    problems = outcome_problems(native, "here")
     image = make_disk(folder, size, features)
-    guest = run_in_guest(folder, image, command, kind, *switches, options=options)
-    problems += outcome_problems(guest, "guest")
+    native, guest, problems = run_both(folder, image, command, kind, switches, options)
     if problems:
         return problems + checked(image)
     lines = lines_of(guest, False)
@@ -209,17 +208,5 @@ def run_all(report, wanted, long):
     """With --all: more seeds, longer runs."""
     for name, test in TESTS.items():
         title = "storage/models/" + name
-        if not wanted(title):
-            continue
-        start = time.monotonic()
-        problems = []
-        for seed in range(1, 9 if long else 2):
-            with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
-                try:
-                    found = test(folder, seed, 8 if long else 1)
-                except (OSError, subprocess.SubprocessError, ValueError) as problem:
-                    found = [f"{type(problem).__name__}: {problem}"]
-            if found:
-                problems += [f"seed {seed}:"] + found
-                break
-        report.add(title, problems, seconds=time.monotonic() - start)
+        if wanted(title):
+            harness.run_check(report, title, lambda folder, seed, test=test: test(folder, seed, 8 if long else 1), range(1, 9 if long else 2))
