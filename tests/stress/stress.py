@@ -99,7 +99,7 @@ def run_all(report, wanted, long):
 def run_kills(report, wanted, long):
     notes = []
     tests = dict(killing.TESTS)
-    tests["kill_at_calls"] = lambda: killing.kill_at_calls(AROUND, notes.append, leaks)
+    tests["kill_at_calls"] = lambda: killing.kill_at_calls(1 if long else 3, AROUND, notes.append, leaks)
     tests["kill_at_random"] = lambda: killing.kill_at_random(1, 60 if long else 8, AROUND, notes.append, leaks)
     for name, test in tests.items():
         title = "stress/" + name

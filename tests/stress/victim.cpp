@@ -1,7 +1,7 @@
 // Usage: victim
 //
-// Makes, for each line of standard input, a partner that waits for a victim, and a victim whose process somebody kills from outside. Prints "victim" and waits for
-// another line before the victim begins its work, then "status N" when both have ended. A partner that goes on to wait when the victim is no more was forgotten;
+// Makes, for each line of standard input, a partner that waits for a victim, and a victim whose process somebody kills from outside. Prints "partner", waits for a
+// line, prints "victim" and waits for another line before the victim begins its work, then "status N" when both have ended. A partner that goes on to wait when the victim is no more was forgotten;
 // so is what the machine does not get back.
 
 #include <errno.h>
@@ -136,6 +136,9 @@ int main() {
     pipe(from_partner);
     const pid_t partner = fork();
     if (partner == 0) be_partner();
+    printf("partner\n");
+    fflush(stdout);
+    wait_for_line();
     const pid_t victim = fork();
     if (victim == 0) {
       close(to_partner[0]);
@@ -143,7 +146,7 @@ int main() {
       be_victim();
     }
     for (int fd : {to_partner[0], to_partner[1], from_partner[0], from_partner[1]}) close(fd);
-    printf("partner\n");
+    printf("victim\n");
     fflush(stdout);
     wait_for_line();
     kill(victim, SIGUSR1);
