@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <pty.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -474,4 +475,25 @@ CASE(blocked) {
   report("blocked", {p[0]});
   sigprocmask(SIG_UNBLOCK, &blocked, nullptr);
   report("unblocked", {p[0]});
+}
+
+CASE(inotify_tells) {
+  const int fd = inotify_init1(IN_NONBLOCK);
+  catch_signal(SIGIO);
+  catch_signal(SIGRTMIN + 3);
+  inotify_add_watch(fd, ".", IN_CREATE | IN_DELETE);
+  make_file("before", "");
+  report("not asked for", {fd});
+  tell_me(fd, 0);
+  make_file("a", "");
+  report("create", {fd});
+  shown("signal", fcntl(fd, F_SETSIG, SIGRTMIN + 3));
+  in_child("another", [] { unlink("a"); });
+  report("delete", {fd});
+  chmod("before", 0600);
+  report("not watched", {fd});
+  shown("off", fcntl(fd, F_SETFL, O_NONBLOCK));
+  make_file("b", "");
+  report("create", {fd});
+  shown("by ioctl", ioctl(fd, FIOASYNC, &count));
 }

@@ -46,6 +46,7 @@ void InotifyQueue::push(int32_t watch, uint32_t mask, uint32_t cookie, std::stri
     ++event_count_;
   }
   readable_.wake(poll_bits::kIn | poll_bits::kReadNormal);
+  told_.notify(AsyncEvent::Input);
 }
 
 Result<void> InotifyQueue::put(const Event& event, UserOutBuffer& buffer) {

@@ -63,6 +63,7 @@ class InotifyQueue final : public RefCounted {
   Result<size_t> read(UserOutBuffer& buffer, bool nonblocking);
   uint32_t poll(PollTable* table);
   uint64_t readable_bytes();
+  AsyncLists async_lists() { return {&told_, nullptr}; }
   void push(int32_t watch, uint32_t mask, uint32_t cookie, std::string_view name);
 
   /// Makes a watch with a new number. ENOSPC.
@@ -96,6 +97,7 @@ class InotifyQueue final : public RefCounted {
   size_t watch_count_ GUARDED_BY(mutex_) = 0;
   int32_t last_number_ GUARDED_BY(mutex_) = 0;
   WaitQueue readable_;
+  AsyncList told_;
 };
 
 class InotifyFile final : public OpenFile {
@@ -111,6 +113,7 @@ class InotifyFile final : public OpenFile {
   Result<size_t> read_at(uint64_t, UserOutBuffer& buffer) override { return queue_->read(buffer, is_nonblocking()); }
   uint32_t poll(PollTable* table) override { return queue_->poll(table); }
   Result<uint64_t> readable_bytes() override { return queue_->readable_bytes(); }
+  AsyncLists async_lists() override { return queue_->async_lists(); }
   Result<String> describe() override { return String::from("anon_inode:inotify"); }
   void describe_details(TextSink& sink) override { queue_->describe(sink); }
 
