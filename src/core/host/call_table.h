@@ -27,7 +27,7 @@ enum class CallMaker : uint8_t {
   call(SchedSetaffinity, 203, Kernel) call(Getdents64, 217, Kernel) call(ClockGettime, 228, Kernel) call(ExitGroup, 231, Kernel) \
   call(Tgkill, 234, Kernel) call(Openat, 257, Kernel) call(Mkdirat, 258, Kernel) call(Mknodat, 259, Kernel) call(Fchownat, 260, Kernel) \
   call(Unlinkat, 263, Kernel) call(Linkat, 265, Kernel) call(Symlinkat, 266, Kernel) call(Readlinkat, 267, Kernel) \
-  call(Utimensat, 280, Kernel) call(Fallocate, 285, Kernel) call(Eventfd, 290, Monitor) call(Preadv, 295, Kernel) \
+  call(SyncFileRange, 277, Monitor) call(Utimensat, 280, Kernel) call(Fallocate, 285, Kernel) call(Eventfd, 290, Monitor) call(Preadv, 295, Kernel) \
   call(Pwritev, 296, Kernel) call(Syncfs, 306, Kernel) call(Getcpu, 309, Kernel) call(ProcessVmReadv, 310, Kernel) \
   call(ProcessVmWritev, 311, Kernel) call(Renameat2, 316, Kernel) call(Seccomp, 317, Nursery) call(Getrandom, 318, Kernel) \
   call(Membarrier, 324, Kernel) call(PkeyMprotect, 329, Nursery) call(Statx, 332, Kernel) call(IoUringSetup, 425, Monitor) \

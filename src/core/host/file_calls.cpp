@@ -80,6 +80,7 @@ Result<void> change_times(int directory, const char* name, const FileTime& acces
 }
 
 Result<void> sync_filesystem(int fd) { return call(Call::Syncfs, word(fd)); }
+Result<void> start_write_out(int fd, uint64_t offset, uint64_t bytes) { return call(Call::SyncFileRange, word(fd), offset, bytes, uint64_t{kStartWriteOut}); }
 
 Result<size_t> get_attribute(const char* path, const char* name, std::span<char> into) {
   return checked(raw_call(Call::Getxattr, word(path), word(name), word(into.data()), into.size()));

@@ -105,6 +105,9 @@ Result<void> change_owner(int directory, const char* name, uint32_t uid, uint32_
 inline constexpr uint32_t kOmitTime = (1u << 30) - 2, kNowTime = (1u << 30) - 1;
 Result<void> change_times(int directory, const char* name, const FileTime& access, const FileTime& modify, int flags);
 Result<void> sync_filesystem(int fd);
+/// sync_file_range(2): the host's disk is to begin with what was written there. It makes nothing durable. A thread of the monitor's.
+inline constexpr uint32_t kStartWriteOut = 2;
+Result<void> start_write_out(int fd, uint64_t offset, uint64_t bytes);
 
 /// xattr(7); the path's last component is followed unless it is itself a magic link of /proc. A size of 0 asks for the length.
 Result<size_t> get_attribute(const char* path, const char* name, std::span<char> into);

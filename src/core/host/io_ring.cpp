@@ -101,15 +101,18 @@ IoRing::~IoRing() {
   if (fd_ >= 0) close(fd_);
 }
 
-void IoRing::add(Operation operation, int fd, std::span<const IoVector> memory, uint64_t offset, uint64_t tag) {
+void IoRing::start_write_out(int fd, uint64_t offset, uint32_t bytes, uint64_t tag) { add(kSyncFileRange, fd, 0, bytes, offset, kStartWriteOut, tag); }
+
+void IoRing::add(Operation operation, int fd, uint64_t address, uint32_t length, uint64_t offset, uint32_t flags, uint64_t tag) {
   CHECK(has_room(), "operations are taken from the ring before more are put in");
   Submission& submission = submissions_[tail_ & (entries_ - 1)];
   submission = Submission{};
   submission.operation = operation;
   submission.fd = fd;
   submission.offset = offset;
-  submission.address = reinterpret_cast<uint64_t>(memory.data());
-  submission.length = static_cast<uint32_t>(memory.size());
+  submission.address = address;
+  submission.length = length;
+  submission.operation_flags = flags;
   submission.tag = tag;
   ++tail_, ++unsubmitted_, ++in_flight_;
   __atomic_store_n(submission_tail_, tail_, __ATOMIC_RELEASE);

@@ -36,6 +36,8 @@ class IoRing {
   /// Put an operation into the ring; there is room. `tag` comes back with its outcome.
   void read(int fd, std::span<const IoVector> into, uint64_t offset, uint64_t tag) { add(kReadVector, fd, into, offset, tag); }
   void write(int fd, std::span<const IoVector> from, uint64_t offset, uint64_t tag) { add(kWriteVector, fd, from, offset, tag); }
+  /// The host's disk is to begin with what was written there: sync_file_range(2). Over when it has begun.
+  void start_write_out(int fd, uint64_t offset, uint32_t bytes, uint64_t tag);
   /// Hands what was put in to the host and sleeps until at least one operation is done. May come back early.
   void submit_and_wait();
 
@@ -46,13 +48,16 @@ class IoRing {
   std::optional<Completion> next();
 
  private:
-  enum Operation : uint8_t { kReadVector = 1, kWriteVector = 2 };
+  enum Operation : uint8_t { kReadVector = 1, kWriteVector = 2, kSyncFileRange = 8 };
   struct Submission;
   struct Event;
 
   IoRing() = default;
   Result<void> open(uint32_t entries);
-  void add(Operation operation, int fd, std::span<const IoVector> memory, uint64_t offset, uint64_t tag);
+  void add(Operation operation, int fd, std::span<const IoVector> memory, uint64_t offset, uint64_t tag) {
+    add(operation, fd, reinterpret_cast<uint64_t>(memory.data()), static_cast<uint32_t>(memory.size()), offset, 0, tag);
+  }
+  void add(Operation operation, int fd, uint64_t address, uint32_t length, uint64_t offset, uint32_t flags, uint64_t tag);
 
   int fd_ = -1;
   std::byte* rings_ = nullptr;  // both queues' heads, tails and entries

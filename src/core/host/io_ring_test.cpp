@@ -95,6 +95,16 @@ TEST_F(IoRingTest, AReadOfAnEventEndsWhenItIsWritten) {
   ::close(event);
 }
 
+TEST_F(IoRingTest, BeginsToWriteOut) {
+  std::string text(8192, 't');
+  ASSERT_EQ(::pwrite(fd_, text.data(), text.size(), 0), 8192);
+  ring_->start_write_out(fd_, 0, 8192, 3);
+  ring_->start_write_out(-1, 0, 8192, 4);
+  std::map<uint64_t, int32_t> results = wait_for_all();
+  EXPECT_EQ(results[3], 0);
+  EXPECT_EQ(results[4], -EBADF);
+}
+
 TEST(IoRing, TooManyEntriesAreRefused) { EXPECT_EQ(IoRing::create(1 << 30).code(), EINVAL); }
 
 }  // namespace

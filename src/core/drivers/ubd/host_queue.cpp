@@ -35,6 +35,7 @@ QueuedTransfer* HostQueue::take(bool may_sleep) {
 
 void HostQueue::complete(QueuedTransfer& transfer, int32_t result) {
   // What the host gave up half-way is done by plain calls, which know what an end of file means.
+  if (transfer.is_write_out) return transfer.on_done(result < 0 ? -result : 0);
   constexpr int32_t kInterrupted = -EINTR, kAgain = -EAGAIN;
   if (result < 0 && result != kInterrupted && result != kAgain) return transfer.on_done(-result);
   if (result > 0) transfer.advance(static_cast<uint64_t>(result));
@@ -43,8 +44,9 @@ void HostQueue::complete(QueuedTransfer& transfer, int32_t result) {
 
 void HostQueue::serve_by_calls() {
   while (QueuedTransfer* const transfer = take(true)) {
-    counters.by_calls.fetch_add(1, std::memory_order_relaxed);
-    transfer->on_done(transfer->finish().code());
+    (transfer->is_write_out ? counters.write_outs : counters.by_calls).fetch_add(1, std::memory_order_relaxed);
+    const Result<void> outcome = transfer->is_write_out ? host::start_write_out(transfer->fd, transfer->offset, transfer->bytes) : transfer->finish();
+    transfer->on_done(outcome.code());
   }
 }
 
@@ -58,9 +60,13 @@ void HostQueue::serve_by_ring(host::IoRing& ring, int event) {
     while (transfers() + 1 < kEntries) {
       QueuedTransfer* const transfer = take(transfers() == 0);
       if (!transfer) break;
-      counters.by_ring.fetch_add(1, std::memory_order_relaxed);
-      const std::span<const host::IoVector> memory = transfer->memory.next(transfer->bytes);
+      (transfer->is_write_out ? counters.write_outs : counters.by_ring).fetch_add(1, std::memory_order_relaxed);
       const auto tag = reinterpret_cast<uint64_t>(transfer);
+      if (transfer->is_write_out) {
+        ring.start_write_out(transfer->fd, transfer->offset, static_cast<uint32_t>(transfer->bytes), tag);
+        continue;
+      }
+      const std::span<const host::IoVector> memory = transfer->memory.next(transfer->bytes);
       if (transfer->is_write) ring.write(transfer->fd, memory, transfer->offset, tag);
       else ring.read(transfer->fd, memory, transfer->offset, tag);
     }

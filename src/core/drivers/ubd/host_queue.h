@@ -1,4 +1,5 @@
-// HostQueue: transfers that are done beside each other while their submitters go on, by a thread of the monitor: what is read ahead, and big writes.
+// HostQueue: transfers that are done beside each other while their submitters go on, by a thread of the monitor: what is read ahead, and big writes, which
+// the host's disk is told to begin with as soon as they are done.
 //
 // The thread hands them to a ring of the host (host/io_ring.h). Where the host refuses one, or umk was told to do without, it does them by plain calls,
 // one after the other. Until the thread runs nothing is queued (`is_running`), and submitters do their own transfers.
@@ -16,6 +17,8 @@ namespace umk::ubd {
 class QueuedTransfer : public Transfer, public ListHook<> {
  public:
   explicit QueuedTransfer(const Transfer& transfer) : Transfer(transfer) {}
+  /// Nothing is moved: the host's disk is to begin with what was written to these bytes of the file.
+  bool is_write_out = false;
   /// It is over; 0 or an errno. May free the transfer. Must not wait for another one.
   virtual void on_done(int error_code) = 0;
 
@@ -40,6 +43,7 @@ class HostQueue {
 
   struct Counters {
     std::atomic<uint64_t> by_ring{0}, by_calls{0};  // transfers
+    std::atomic<uint64_t> write_outs{0};            // begun on the host's disk
   };
   Counters counters;
 

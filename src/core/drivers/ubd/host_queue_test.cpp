@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -91,6 +93,40 @@ TEST_P(HostQueueTest, BigWritesAndBackgroundReadsGoThroughIt) {
   ASSERT_TRUE(disk->read(0, std::span(back).first(4096)).ok());
   EXPECT_EQ(queued(), 13u);
   EXPECT_EQ(memcmp(back.data(), data.data(), 4096), 0);
+}
+
+/// Pages of the file that the host has in memory alone: cachestat(2), Linux 6.5. Negative: it does not say.
+int64_t unwritten_pages(int fd) {
+  const uint64_t range[2] = {0, 0};
+  struct {
+    uint64_t cached, dirty, under_writing, evicted, evicted_lately;
+  } counts{};
+  if (syscall(451, fd, range, &counts, 0) != 0) return -1;
+  return static_cast<int64_t>(counts.dirty + counts.under_writing);
+}
+
+TEST_P(HostQueueTest, BigWritesGoOnToTheDiskBeforeAnyFlush) {
+  std::string path = std::string(getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp") + "/host_queue_test_XXXXXX";
+  const int fd = mkstemp(path.data());
+  ASSERT_GE(fd, 0);
+  unlink(path.c_str());
+  ASSERT_EQ(ftruncate(fd, 8 << 20), 0);
+  const int look = dup(fd);
+  RefPtr<UbdDisk> disk = plain(fd, 8 << 20);
+  ASSERT_TRUE(disk->write(1 << 20, pattern(4 << 20, 1)).ok());
+  for (int i = 0; queue_.counters.write_outs == 0 && i < 2000; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(queue_.counters.write_outs, 1u);
+  struct statfs where{};
+  ASSERT_EQ(fstatfs(look, &where), 0);
+  constexpr long kTmpfs = 0x01021994;
+  if (where.f_type != kTmpfs && unwritten_pages(look) >= 0) {
+    for (int i = 0; unwritten_pages(look) > 0 && i < 2000; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_EQ(unwritten_pages(look), 0) << "long before the host does so by itself";
+  }
+  // Small ones are left to the host.
+  ASSERT_TRUE(disk->write(0, pattern(64 << 10, 1)).ok());
+  EXPECT_EQ(queue_.counters.write_outs, 1u);
+  close(look);
 }
 
 TEST_P(HostQueueTest, ManySegmentsKeepTheirOrder) {

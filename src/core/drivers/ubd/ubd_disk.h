@@ -42,6 +42,7 @@ class UbdDisk final : public block::BlockDevice {
 
  private:
   class QueuedRequest;
+  class WriteOut;
 
   /// Where the next bytes of a transfer lie: sets file, offset, and how many lie together.
   Result<void> locate(Transfer& transfer, uint64_t offset, uint64_t bytes);
