@@ -12,7 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static constexpr Method kMethods[] = {Method::Zlib, Method::Lz4, Method::Lzo, Method::Xz, Method::Zstd};
   const std::unique_ptr<Decompressor> decompressor = Decompressor::create(kMethods[data[0] % 5]).take();
   std::vector<std::byte> room(size_t{data[1]} * 1024 + 1);
-  const ConstBytes packed = std::as_bytes(std::span(data + 2, size - 2));
+  const umk::ConstBytes packed = std::as_bytes(std::span(data + 2, size - 2));
   const umk::Result<size_t> made = decompressor->decompress(packed, room);
   if (!made.ok()) return 0;
   FUZZ_CHECK(made.value() <= room.size());
