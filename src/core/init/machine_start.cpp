@@ -130,7 +130,7 @@ Result<void> add_disks(Parts& parts, std::span<const ubd::DiskImage> images) {
   return {};
 }
 
-Result<void> make_parts(Kernel& kernel, Parts& parts) {
+Result<void> make_parts(Kernel& kernel, Parts& parts, const StartRequest& request) {
   build_syscall_table();
   kernel.cache_window = &parts.window;
   kernel.page_cache = &parts.page_cache;
@@ -155,10 +155,15 @@ Result<void> make_parts(Kernel& kernel, Parts& parts) {
   TRY(parts.memory_devices.attach(parts.devices));
   TRY(parts.log_device.attach(parts.devices));
   parts.console = TRY(console::ConsoleDriver::create(parts.jobs));
-  parts.ttys.set_console(0, RefPtr<tty::Tty>(parts.console->terminal()));
-  parts.ttys.set_console(1, RefPtr<tty::Tty>(parts.console->terminal()));
+  parts.ttys.set_lines(*parts.console);
+  parts.ttys.set_console(RefPtr<tty::Tty>(parts.console->terminal()));
+  for (unsigned number = 1; number < console::kConsoles; ++number)
+    if (request.consoles >> number & 1) TRY(parts.console->add_line(console::line_of_console(number)));
+  for (unsigned number = 0; number < console::kSerialLines; ++number)
+    if (request.serial_lines >> number & 1) TRY(parts.console->add_line(console::line_of_serial(number)));
   parts.tty_devices = TRY(make_unique<TtyDevices>(parts.ttys, vfs));
   TRY(parts.tty_devices->attach(parts.devices));
+  TRY(parts.console->attach(parts.devices));
   vfs::FilesystemType* types[] = {&parts.tmpfs,  parts.devtmpfs.get(), &parts.devpts, &parts.proc, &parts.sysfs,
                                   &parts.hostfs, &parts.ext4,          &parts.ext3,   &parts.ext2, &parts.squashfs,
                                   &parts.iso9660};
@@ -241,7 +246,7 @@ StartOutcome start(Kernel& kernel, const StartRequest& request) {
   };
   Parts* parts = new (std::nothrow) Parts(kernel, request);
   if (!parts) return fail("no memory for the kernel's parts", ENOMEM);
-  if (Result<void> made = make_parts(kernel, *parts); !made.ok()) return fail("the kernel's parts cannot be made", made.code());
+  if (Result<void> made = make_parts(kernel, *parts, request); !made.ok()) return fail("the kernel's parts cannot be made", made.code());
   outcome.console = parts->console.get();
   outcome.board = &parts->console->board();
   if (!request.disks.empty()) outcome.disk_queue = &parts->disk_queue;

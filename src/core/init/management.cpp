@@ -10,6 +10,7 @@
 #include "core/kernel/task/kernel_stack_trace.h"
 #include "core/kernel/task/task.h"
 #include "core/kernel/task/version.h"
+#include "core/kernel/tty/tty_registry.h"
 #include "core/kernel/vfs/vfs.h"
 
 namespace umk::init {
@@ -115,6 +116,10 @@ Result<void> detach_disk(Kernel& kernel, uint32_t number) {
   log(LogLevel::Info, "{}: removed", disk->name());
   return {};
 }
+
+Result<void> add_line(Kernel& kernel, unsigned line) { return kernel.ttys->lines()->add_line(line); }
+
+Result<void> remove_line(Kernel& kernel, unsigned line) { return kernel.ttys->lines()->remove_line(line); }
 
 Result<uint64_t> take_memory(Kernel& kernel, uint64_t bytes) {
   MemoryAccount& account = kernel.cache_window->account();

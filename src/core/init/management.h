@@ -30,6 +30,10 @@ Result<void> attach_disk(Kernel& kernel, const ubd::DiskImage& image);
 /// ENODEV; EBUSY: it is in use.
 Result<void> detach_disk(Kernel& kernel, uint32_t number);
 
+/// Consoles and serial lines by their numbers on the console board. EEXIST; ENODEV; EBUSY: it is in use.
+Result<void> add_line(Kernel& kernel, unsigned line);
+Result<void> remove_line(Kernel& kernel, unsigned line);
+
 /// Takes memory out of the machine, as far as it is free; returns how much, which may be less. ENOMEM: none.
 Result<uint64_t> take_memory(Kernel& kernel, uint64_t bytes);
 /// Gives back what was taken, and no more.

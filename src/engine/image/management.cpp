@@ -46,6 +46,8 @@ constinit const ManagementFunctions kManagementFunctions{
     .is_holding = [] { return kernel().freezer.is_holding(); },
     .attach_disk = [](const ubd::DiskImage* image) { return init::attach_disk(kernel(), *image).code(); },
     .detach_disk = [](uint32_t number) { return init::detach_disk(kernel(), number).code(); },
+    .add_line = [](uint32_t line) { return init::add_line(kernel(), line).code(); },
+    .remove_line = [](uint32_t line) { return init::remove_line(kernel(), line).code(); },
     .memory_bytes = [] { return kernel().cache_window->account().limit(); },
     .take_memory = [](uint64_t bytes) { return init::take_memory(kernel(), bytes).code(); },
     .give_memory = [](uint64_t bytes) { init::give_memory(kernel(), bytes); },

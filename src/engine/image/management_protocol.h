@@ -34,6 +34,8 @@ struct ManagementFunctions {
   // These return 0 or an errno.
   int (*attach_disk)(const ubd::DiskImage* image);
   int (*detach_disk)(uint32_t number);
+  int (*add_line)(uint32_t line);
+  int (*remove_line)(uint32_t line);
   uint64_t (*memory_bytes)();
   int (*take_memory)(uint64_t bytes);
   void (*give_memory)(uint64_t bytes);

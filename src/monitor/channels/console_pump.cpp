@@ -12,15 +12,19 @@
 
 namespace umk::monitor {
 
-using console::ConsoleChannel;
+using console::ConsoleLine;
 using console::ConsoleRing;
 
+namespace {
+constexpr unsigned kConsole = console::line_of_console(0);
+}
+
 ConsolePump::ConsolePump(EventLoop& loop, console::ConsoleBoard& board) : loop_(loop), board_(board) {
-  console_input_.ring = &board.console.input;
+  console_input_.ring = &board.console().input;
   console_input_.is_console = true;
   standard_input_.ring = &board.standard[0];
   messages_.ring = &board.messages;
-  console_output_.ring = &board.console.output;
+  console_output_.ring = &board.console().output;
   for (unsigned i = 0; i < 2; ++i) {
     standard_output_[i].ring = &board.standard[i + 1];
     standard_output_[i].is_stream = true;
@@ -39,6 +43,8 @@ ConsolePump::~ConsolePump() {
 }
 
 void ConsolePump::connect_console(int input_fd, int output_fd) {
+  has_console_ = true;
+  console_had_input_ = input_fd >= 0;
   if (input_fd >= 0) connect_source(console_input_, input_fd);
   connect_drain(console_output_, output_fd >= 0 ? std::make_shared<HostStream>(output_fd, HostStream::Direction::Output) : nullptr);
   if (!messages_.is_connected) connect_drain(messages_, console_output_.stream);
@@ -50,8 +56,8 @@ void ConsolePump::connect_terminal(HostTerminal& terminal, int output_fd) {
   terminal.enter_raw_mode();
   console_input_.is_paused = !terminal.is_raw();
   const auto tell_size = [this] {
-    board_.console.set_window(terminal_->window_size());
-    notify_core();
+    board_.console().set_window(terminal_->window_size());
+    notify_core(kConsole);
   };
   loop_.watch_signal(SIGWINCH, [tell_size](const signalfd_siginfo&) { tell_size(); });
   // Control-Z goes to the guest; this is kill -TSTP. The shell gets its terminal back while umk is stopped.
@@ -90,11 +96,14 @@ void ConsolePump::connect_drain(Drain& drain, std::shared_ptr<HostStream> stream
   drain.is_connected = true;
 }
 
-void ConsolePump::notify_core() {
-  if (board_.notify_core()) syscall(SYS_futex, &board_.core_wake, FUTEX_WAKE, 1, nullptr, nullptr, 0);
+void ConsolePump::wake_core(bool is_asleep) {
+  if (is_asleep) syscall(SYS_futex, &board_.core_wake, FUTEX_WAKE, 1, nullptr, nullptr, 0);
 }
+void ConsolePump::notify_core() { wake_core(board_.notify_core()); }
+void ConsolePump::notify_core(unsigned line) { wake_core(board_.notify_core(line)); }
 
 void ConsolePump::serve() {
+  serve_wish();
   for (Drain* drain : drains_) serve_drain(*drain);
   watch_drains();
   for (Source* source : {&console_input_, &standard_input_})
@@ -138,7 +147,7 @@ void ConsolePump::serve_source(Source& source) {
     if (count < 0 && errno == EAGAIN) return watch_source(source, true);
     if (count <= 0) return end_source(source);
     source.ring->put(std::span(bytes, static_cast<size_t>(count)));
-    notify_core();
+    source.is_console ? notify_core(kConsole) : notify_core();
   }
 }
 
@@ -147,11 +156,30 @@ void ConsolePump::end_source(Source& source) {
   const bool was_terminal = source.stream->is_terminal();
   source.stream.reset();
   if (source.is_console && was_terminal) {
-    board_.console.notices.fetch_or(ConsoleChannel::kHungUp, std::memory_order_release);
+    console_is_gone_ = true;
+    report_console(ConsoleLine::State::Lost);
   } else {
     source.ring->end();
+    notify_core();
   }
-  notify_core();
+}
+
+void ConsolePump::report_console(ConsoleLine::State state, int error) {
+  board_.lines[kConsole].set_report({session_, state, static_cast<uint16_t>(error)});
+  notify_core(kConsole);
+}
+
+/// The line was closed or lost in the guest, and is wanted again: its descriptors are still there, or gone for good.
+void ConsolePump::serve_wish() {
+  const ConsoleLine::Wish wish = board_.lines[kConsole].wish();
+  if (!has_console_ || wish.session == session_ || !wish.is_open) return;
+  session_ = wish.session;
+  if (console_is_gone_) return report_console(ConsoleLine::State::Failed, EIO);
+  console_input_.ring->restart();
+  console_output_.ring->restart();
+  // A file or pipe that has ended stays so.
+  if (!console_input_.stream && console_had_input_) console_input_.ring->end();
+  report_console(ConsoleLine::State::Open);
 }
 
 void ConsolePump::serve_drain(Drain& drain) {
@@ -181,7 +209,7 @@ void ConsolePump::serve_drain(Drain& drain) {
       taken = static_cast<size_t>(count);
     }
     ring.drop(static_cast<uint32_t>(taken));
-    if (ring.must_wake_producer()) notify_core();
+    if (ring.must_wake_producer()) notify_core(kConsole);
   }
 }
 
@@ -193,7 +221,7 @@ void ConsolePump::lose(const std::shared_ptr<HostStream>& stream) {
     drain->stream = nullptr;
     drain->waits = false;
     if (drain->is_stream) drain->ring->abandon();
-    if (drain->ring->must_wake_producer()) notify_core();
+    if (drain->ring->must_wake_producer()) notify_core(kConsole);
   }
   watch_drains();
 }

@@ -69,10 +69,17 @@ class ConsolePump {
   void watch_source(Source& source, bool watched);
   void watch_drains();
   void notify_core();
+  void notify_core(unsigned line);
+  void wake_core(bool is_asleep);
+  void report_console(console::ConsoleLine::State state, int error = 0);
+  void serve_wish();
 
   EventLoop& loop_;
   console::ConsoleBoard& board_;
   HostTerminal* terminal_ = nullptr;
+  // Console 0: whether it is served here, which session of it, and whether its terminal has gone away.
+  bool has_console_ = false, console_is_gone_ = false, console_had_input_ = false;
+  uint32_t session_ = 1;
   Source console_input_, standard_input_;
   // Messages come before the console's own output: what the kernel says about a moment is shown before what programs print after it.
   Drain messages_, console_output_, standard_output_[2];

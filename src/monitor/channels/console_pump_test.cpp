@@ -70,6 +70,14 @@ class ConsolePumpTest : public testing::Test {
     wake_if(ring.must_wake_producer());
     return text;
   }
+  /// As the core makes it: console 0 is open from the start.
+  std::unique_ptr<ConsoleBoard> make_board() {
+    auto made = std::make_unique<ConsoleBoard>();
+    made->lines[0].set_channel(*channel);
+    made->lines[0].set_wish({1, true});
+    made->lines[0].set_report({1, console::ConsoleLine::State::Open, 0});
+    return made;
+  }
   void wake_if(bool must) {
     const uint64_t one = 1;
     if (!must) return;
@@ -77,7 +85,8 @@ class ConsolePumpTest : public testing::Test {
   }
 
   EventLoop loop;
-  std::unique_ptr<ConsoleBoard> board = std::make_unique<ConsoleBoard>();
+  std::unique_ptr<ConsoleChannel> channel = std::make_unique<ConsoleChannel>();
+  std::unique_ptr<ConsoleBoard> board = make_board();
   Pipe in, out, err;
 };
 
@@ -86,10 +95,10 @@ TEST_F(ConsolePumpTest, CarriesBytesBothWays) {
   pump.connect_console(in.read_end, out.write_end);
   in.write("typed");
   turn();
-  EXPECT_EQ(take(board->console.input), "typed");
+  EXPECT_EQ(take(board->console().input), "typed");
   EXPECT_EQ(board->core_wake.load(), 1u);
   put(board->messages, "message\r\n");
-  put(board->console.output, "shown");
+  put(board->console().output, "shown");
   turn();
   EXPECT_EQ(out.take(), "message\r\nshown");
   // The inherited descriptors stay as they were.
@@ -103,8 +112,8 @@ TEST_F(ConsolePumpTest, SlowHostHoldsTheGuestBackAndNothingIsLost) {
   std::string sent, got;
   for (int round = 0; sent.size() < 1'000'000; ++round) {
     std::string piece(10'000, static_cast<char>('a' + round % 26));
-    piece.resize(board->console.output.put(bytes_of(piece)));
-    wake_if(board->console.output.must_wake_consumer());
+    piece.resize(board->console().output.put(bytes_of(piece)));
+    wake_if(board->console().output.must_wake_consumer());
     sent += piece;
     turn(1);
     if (piece.size() < 10'000) got += out.take();
@@ -140,9 +149,9 @@ TEST_F(ConsolePumpTest, EndOfAPipeEndsTheRing) {
   in.write("last");
   in.close_write();
   turn();
-  EXPECT_TRUE(board->console.input.is_ended());
-  EXPECT_EQ(take(board->console.input), "last");
-  EXPECT_EQ(board->console.notices.load(), 0u);
+  EXPECT_TRUE(board->console().input.is_ended());
+  EXPECT_EQ(take(board->console().input), "last");
+  EXPECT_EQ(board->console().notices.load(), 0u);
 }
 
 TEST_F(ConsolePumpTest, ReadsPlainFilesToTheirEnd) {
@@ -178,9 +187,9 @@ TEST_F(ConsolePumpTest, ReaderThatLeavesIsToldToTheGuest) {
 TEST_F(ConsolePumpTest, OutputWithoutTakerIsThrownAway) {
   ConsolePump pump(loop, *board);
   pump.connect_console(-1, -1);
-  put(board->console.output, std::string(ConsoleRing::kCapacity, 'x'));
+  put(board->console().output, std::string(ConsoleRing::kCapacity, 'x'));
   turn();
-  EXPECT_TRUE(board->console.output.empty());
+  EXPECT_TRUE(board->console().output.empty());
 }
 
 TEST_F(ConsolePumpTest, SocketsWork) {
@@ -189,9 +198,9 @@ TEST_F(ConsolePumpTest, SocketsWork) {
   ConsolePump pump(loop, *board);
   pump.connect_console(ends[0], ends[0]);
   ASSERT_EQ(::write(ends[1], "in", 2), 2);
-  put(board->console.output, "out");
+  put(board->console().output, "out");
   turn();
-  EXPECT_EQ(take(board->console.input), "in");
+  EXPECT_EQ(take(board->console().input), "in");
   char text[8];
   EXPECT_EQ(::read(ends[1], text, sizeof text), 3);
   close(ends[0]);
@@ -211,21 +220,38 @@ TEST_F(ConsolePumpTest, TerminalIsRawAndTellsItsSize) {
     ConsolePump pump(loop, *board);
     pump.connect_terminal(*terminal);
     EXPECT_TRUE(terminal->is_raw());
-    EXPECT_EQ(board->console.window().rows, 33);
-    board->console.notices = 0;
+    EXPECT_EQ(board->console().window().rows, 33);
+    board->console().notices = 0;
     size.ws_col = 120;
     ioctl(master, TIOCSWINSZ, &size);
     raise(SIGWINCH);
     ASSERT_EQ(::write(master, "a\x03\r", 3), 3);
     turn();
-    EXPECT_EQ(board->console.notices.load(), ConsoleChannel::kWindowChanged);
-    EXPECT_EQ(board->console.window().columns, 120);
-    EXPECT_EQ(take(board->console.input), "a\x03\r");
+    EXPECT_EQ(board->console().notices.load(), ConsoleChannel::kWindowChanged);
+    EXPECT_EQ(board->console().window().columns, 120);
+    EXPECT_EQ(take(board->console().input), "a\x03\r");
     close(master);
     turn();
-    EXPECT_EQ(board->console.notices.load() & ConsoleChannel::kHungUp, ConsoleChannel::kHungUp);
+    EXPECT_EQ(board->lines[0].report(), (console::ConsoleLine::Report{1, console::ConsoleLine::State::Lost, 0}));
+    // The terminal is gone for good.
+    board->lines[0].set_wish({2, true});
+    pump.serve();
+    EXPECT_EQ(board->lines[0].report(), (console::ConsoleLine::Report{2, console::ConsoleLine::State::Failed, EIO}));
   }
   close(slave);
+}
+
+TEST_F(ConsolePumpTest, GivesTheConsoleAgainToWhoOpensItAgain) {
+  ConsolePump pump(loop, *board);
+  pump.connect_console(in.read_end, out.write_end);
+  board->lines[0].set_wish({1, false});
+  pump.serve();
+  board->lines[0].set_wish({2, true});
+  pump.serve();
+  EXPECT_EQ(board->lines[0].report(), (console::ConsoleLine::Report{2, console::ConsoleLine::State::Open, 0}));
+  in.write("typed");
+  turn();
+  EXPECT_EQ(take(board->console().input), "typed");
 }
 
 TEST_F(ConsolePumpTest, IdleCostsNothing) {

@@ -99,7 +99,13 @@ void Tty::hang_up() {
   hang_up_locked(false);
 }
 
+void Tty::start_anew_locked() {
+  flush_input_locked();
+  discipline_.resume_output();
+}
+
 void Tty::hang_up_locked(bool leader_exits) {
+  const bool had_users = has_users();
   for (TtyFile& file : files_)
     if (!file.is_console()) {
       file.is_hung_up_ = true;
@@ -118,13 +124,13 @@ void Tty::hang_up_locked(bool leader_exits) {
   }
   // Whoever opens it next finds a terminal as new.
   is_exclusive_ = false;
-  flush_input_locked();
-  discipline_.resume_output();
+  start_anew_locked();
   // Twice, since output that a VSTOP holds goes on when IXON goes.
   set_settings_locked({});
   set_settings_locked(initial_settings_);
   readers_.wake_all();
   writers_.wake_all();
+  if (had_users && !has_users()) on_last_use();
 }
 
 Result<ProcessId> Tty::foreground_for(bool from_master) {

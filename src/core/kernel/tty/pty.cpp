@@ -70,7 +70,7 @@ void PtySlave::on_input_room() {
   master_events_.wake(vfs::poll_bits::kOut | vfs::poll_bits::kWriteNormal);
 }
 
-Result<void> PtySlave::prepare_open() {
+Result<void> PtySlave::prepare_open(bool) {
   if (!master_is_open_ || is_locked_) return error(EIO);
   slave_has_closed_ = false;
   return {};

@@ -55,7 +55,7 @@ class PtySlave final : public Tty {
   void output(std::span<const uint8_t> bytes) override;
   void discard_output() override;
   void on_input_room() REQUIRES(mutex_) override;
-  Result<void> prepare_open() override;
+  Result<void> prepare_open(bool is_console) override;
   void on_last_close() override;
   bool is_disconnected() const override { return !master_is_open_; }
   bool hangs_up_with_leader() const override { return false; }

@@ -18,7 +18,7 @@ Result<RefPtr<vfs::OpenFile>> Tty::open(RefPtr<vfs::Inode> inode, uint32_t flags
   RefPtr<TtyFile> file = TRY(make_ref<TtyFile>(std::move(inode), flags, RefPtr<Tty>(this), is_console));
   const JobMember member = jobs_.current();
   MutexLock lock(mutex_);
-  TRY(prepare_open());
+  TRY(prepare_open(is_console));
   if (is_exclusive_ && !member.may_administer) return error(EBUSY);
   files_.push_back(*file);
   // Write access alone does not make a controlling terminal: it could be opened again for reading through /dev/tty.
@@ -36,6 +36,13 @@ void Tty::close(TtyFile& file) {
     is_exclusive_ = false;
     on_last_close();
   }
+  if (!file.is_hung_up_ && !has_users()) on_last_use();
+}
+
+bool Tty::has_users() const {
+  for (const TtyFile& file : files_)
+    if (!file.is_hung_up_) return true;
+  return false;
 }
 
 bool Tty::is_hung_up(const vfs::OpenFile& file) const {
@@ -196,8 +203,7 @@ uint32_t Tty::poll(TtyFile& file, vfs::PollTable* table) {
   return ready;
 }
 
-void Tty::resume_writers() {
-  MutexLock lock(mutex_);
+void Tty::resume_writers_locked() {
   discipline_.flush_echo();
   wake_writers();
 }

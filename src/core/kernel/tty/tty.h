@@ -48,7 +48,10 @@ class Tty : public ControllingTerminal, protected LineDevice {
   /// Bytes typed. Returns how many were taken; the device keeps the rest until on_input_room().
   size_t receive(std::span<const uint8_t> bytes) EXCLUDES(mutex_);
   /// The device has room again.
-  void resume_writers() EXCLUDES(mutex_);
+  void resume_writers() EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    resume_writers_locked();
+  }
 
  protected:
   Tty(JobControl& jobs, vfs::DeviceNumber device, const KernelTermios& settings = termios::kDefaults)
@@ -64,10 +67,15 @@ class Tty : public ControllingTerminal, protected LineDevice {
   virtual void want_room(bool all) { (void)all; }
   /// Programs read: the line discipline may take more. Called when it was full before.
   virtual void on_input_room() {}
-  /// Before an open: EIO when it cannot be.
-  virtual Result<void> prepare_open() { return {}; }
+  /// Before an open: EIO when it cannot be. May sleep with mutex_ released; `is_console` says that it is opened as /dev/console.
+  virtual Result<void> prepare_open(bool is_console) {
+    (void)is_console;
+    return {};
+  }
   /// After the last open file is gone.
   virtual void on_last_close() {}
+  /// No open file is left but some that were hung up: also when the last others were hung up just now.
+  virtual void on_last_use() {}
   /// What was typed was forgotten.
   virtual void on_input_flushed() {}
   /// The other end is gone: reads and writes of files that were not hung up fail with EIO.
@@ -94,7 +102,11 @@ class Tty : public ControllingTerminal, protected LineDevice {
   }
   void hang_up_locked(bool leader_exits) REQUIRES(mutex_);
   void change_window_size_locked(const WindowSize& size) REQUIRES(mutex_);
-  bool has_open_files() const REQUIRES(mutex_) { return !files_.empty(); }
+  /// Open files that were not hung up.
+  bool has_users() const REQUIRES(mutex_);
+  /// What was typed and not read is forgotten, and held output goes on.
+  void start_anew_locked() REQUIRES(mutex_);
+  void resume_writers_locked() REQUIRES(mutex_);
   /// Hands bytes to the line discipline and wakes readers; returns how many it took.
   size_t receive_locked(std::span<const uint8_t> bytes) REQUIRES(mutex_);
   /// Requests that a pseudo-terminal's master makes of its slave too (`from_master`). ENOTTY when it is none of them.

@@ -4,15 +4,13 @@
 
 namespace umk::tty {
 
-void TtyRegistry::set_console(unsigned number, RefPtr<Tty> terminal) {
-  CHECK(number < kConsoles, "no such console");
-  consoles_[number] = std::move(terminal);
-}
-
 Result<RefPtr<vfs::OpenFile>> TtyRegistry::open(vfs::Vfs& vfs, const vfs::Caller& caller, RefPtr<vfs::Inode> inode, vfs::DeviceNumber device,
                                                 const vfs::Path& path, uint32_t flags) {
-  if (device.major == kConsoleMajor && device.minor < kConsoles && consoles_[device.minor])
-    return consoles_[device.minor]->open(std::move(inode), flags);
+  if (device.major == kConsoleMajor) {
+    if (!lines_) return error(ENXIO);
+    const RefPtr<Tty> line = TRY(lines_->find_line(device.minor));
+    return line->open(std::move(inode), flags);
+  }
   if (device.major == kSlaveMajor) {
     PseudoTerminalSource* source = source_of(inode->superblock());
     if (!source) return error(ENXIO);
