@@ -5,7 +5,7 @@
 # puts the bytes of <file> into <target>, 4096-aligned and read-only, from `<symbol>_begin` to `<symbol>_end`
 # (extern "C" const unsigned char arrays).
 #
-#   umk_embed_kernel(<target>)    embeds build/vmumk, with symbols and without debug information, as
+#   umk_embed_kernel(<target>)    embeds build/vmumk, with symbols and what backtraces need, and without other debug information, as
 #                                 umk_kernel_image_{begin,end}
 #   umk_embed_root(<target>)      embeds build/initramfs.cpio.gz as umk_root_archive_{begin,end}
 #
@@ -84,7 +84,7 @@ function(umk_kernel_image)
 
   add_custom_command(
     OUTPUT "${umk_kernel_stripped}"
-    COMMAND "${CMAKE_OBJCOPY}" --strip-debug "${umk_kernel_file}" "${umk_kernel_stripped}"
+    COMMAND "${CMAKE_OBJCOPY}" --strip-debug --keep-section=.debug_frame "${umk_kernel_file}" "${umk_kernel_stripped}"
     DEPENDS vmumk
     VERBATIM)
   add_custom_target(vmumk_stripped DEPENDS "${umk_kernel_stripped}")

@@ -171,6 +171,13 @@ TEST(CommandLine, AcceptsWhatHasNoEffect) {
   EXPECT_EQ(accepted({"rootwait"}).notes.size(), 0u);
 }
 
+TEST(CommandLine, DebugSaysOnTwoLinesThatGdbDoesNotNeedIt) {
+  const Configuration c = accepted({"debug"});
+  EXPECT_TRUE(c.debug);
+  ASSERT_EQ(c.notes.size(), 2u);
+  EXPECT_NE(c.notes[0].find("gdb"), std::string::npos);
+}
+
 TEST(CommandLine, ConsoleWithANumberWinsWhicheverComesFirst) {
   EXPECT_EQ(accepted({"con0=fd:5", "con=null"}).console.output.descriptor, 5);
   EXPECT_EQ(accepted({"con=null", "con0=fd:5"}).console.output.descriptor, 5);

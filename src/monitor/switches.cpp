@@ -91,6 +91,14 @@ Wrong set_notify_socket(Configuration& c, std::string_view value) {
   return {};
 }
 
+/// As of Linux; and of User Mode Linux, where it says on two lines that debuggers do not need it.
+Wrong set_debug(Configuration& c, std::string_view) {
+  c.debug = true;
+  c.notes.push_back("'debug' is not needed to run gdb: 'gdb umk', or 'gdb -p PID', shows the kernel's frames");
+  c.notes.push_back("its tasks and their stacks are shown by the commands of tools/gdb/umk.py, see docs/debugging.md");
+  return {};
+}
+
 Wrong set_log_level(Configuration& c, std::string_view value) {
   const std::optional<int> level = parse_number<int>(value);
   if (!level || *level < 0) return wrong_value("loglevel", value, "a number: lines of the log whose level is below it are shown on the console, 0 to 8");
@@ -191,20 +199,38 @@ struct Switch {
 
 constexpr Switch kSwitches[] = {
     {"root=", "DEVICE", "the root filesystem's device, as /dev/ubda; /dev/root with rootfstype=hostfs", set_root},
-    {"rootfstype=", "TYPE", "the root filesystem's type: hostfs, or one of a disk; default: whichever fits", [](Configuration& c, std::string_view v) { c.root_type = v; return Wrong(); }},
+    {"rootfstype=", "TYPE", "the root filesystem's type: hostfs, or one of a disk; default: whichever fits",
+     [](Configuration& c, std::string_view v) {
+       c.root_type = v;
+       return Wrong();
+     }},
     {"rootflags=", "OPTIONS", "mount options of the root filesystem; with hostfs, a host directory",
-     [](Configuration& c, std::string_view v) { c.root_flags = v; return Wrong(); }},
-    {"ro", "", "mount the root filesystem read-only", [](Configuration& c, std::string_view) { c.root_is_read_only = true; return Wrong(); }},
-    {"rw", "", "mount the root filesystem for reading and writing", [](Configuration& c, std::string_view) { c.root_is_read_only = false; return Wrong(); }},
+     [](Configuration& c, std::string_view v) {
+       c.root_flags = v;
+       return Wrong();
+     }},
+    {"ro", "", "mount the root filesystem read-only",
+     [](Configuration& c, std::string_view) {
+       c.root_is_read_only = true;
+       return Wrong();
+     }},
+    {"rw", "", "mount the root filesystem for reading and writing",
+     [](Configuration& c, std::string_view) {
+       c.root_is_read_only = false;
+       return Wrong();
+     }},
     {"init=", "PATH", "the first program", set_init},
-    {"env=", "NAME=VALUE", "a variable for init's environment, whatever its name",
-     set_environment},
+    {"env=", "NAME=VALUE", "a variable for init's environment, whatever its name", set_environment},
     {"mem=", "SIZE", "how much memory guests may use, as in mem=512M; default: as much as the host has",
      [](Configuration& c, std::string_view v) { return set_memory(c, "mem", v); }},
     {"ncpus=", "N", "how many processors the machine has; default: as many as the host has",
      [](Configuration& c, std::string_view v) { return set_cpus(c, "ncpus", v); }, true},
-    {"quiet", "", "show only errors while booting", [](Configuration& c, std::string_view) { c.quiet = true; return Wrong(); }},
-    {"debug", "", "show all kernel messages", [](Configuration& c, std::string_view) { c.debug = true; return Wrong(); }},
+    {"quiet", "", "show only errors while booting",
+     [](Configuration& c, std::string_view) {
+       c.quiet = true;
+       return Wrong();
+     }},
+    {"debug", "", "show all kernel messages", set_debug},
     {"loglevel=", "N", "show messages of the kernel whose level is below N, 0 to 8; default 7, all but debugging", set_log_level},
     {"stderr=", "0|1", "with 1, write the messages that the console shows to umk's standard error too", set_log_copy},
     {"shield=", "on|off|auto", "wall the kernel off from guests by protection keys", set_shield, true},
@@ -218,7 +244,11 @@ constexpr Switch kSwitches[] = {
        return Wrong();
      }},
     {"mconsole=", "notify:PATH", "tell a socket of the host's what happens to the machine", set_notify_socket},
-    {"noreboot", "", "exit when the guest reboots", [](Configuration& c, std::string_view) { c.exits_on_reboot = true; return Wrong(); }},
+    {"noreboot", "", "exit when the guest reboots",
+     [](Configuration& c, std::string_view) {
+       c.exits_on_reboot = true;
+       return Wrong();
+     }},
 };
 
 /// Accepted without effect.

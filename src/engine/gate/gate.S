@@ -4,6 +4,9 @@
 // host_signals.cpp): during entry nothing is lost by doing nothing, since the exit looks for pending work; between the last look and
 // the jump to the guest the exit is begun again from the register block, which stays intact on the kernel stack.
 #include "engine/gate/offsets.h"
+#include "engine/gate/unwind.inc"
+
+        .cfi_sections .debug_frame
 
         .section .umk.gate, "ax", @progbits
         .balign 64
@@ -51,7 +54,7 @@ umk_gate_entered:
 umk_gate_call:
         movq    %rsp, %rdi
         xorl    %ebp, %ebp              // the backtrace ends here
-        call    umk_enter_system_call
+        UMK_CALL_WITH_REGISTERS umk_enter_system_call
         testb   %al, %al
         jnz     umk_gate_exit_full
 
@@ -132,7 +135,7 @@ umk_gate_exit_end:
 umk_gate_exit_again:
         movq    %rsp, %rdi
         xorl    %ebp, %ebp
-        call    umk_handle_pending
+        UMK_CALL_WITH_REGISTERS umk_handle_pending
         jmp     umk_gate_exit_full
 
 umk_gate_clean_flags:
@@ -154,7 +157,7 @@ umk_gate_interrupt:
         pushq   $2                      // the host's sigreturn has left NT as the guest had it
         popfq
         xorl    %ebp, %ebp
-        call    umk_enter_interrupt
+        UMK_CALL_WITH_REGISTERS umk_enter_interrupt
         jmp     umk_gate_exit_full
 
         .globl  umk_gate_end
@@ -168,31 +171,60 @@ umk_gate_end:
         .hidden umk_switch_stack
         .type   umk_switch_stack, @function
 umk_switch_stack:
+        .cfi_startproc
         pushq   %rbp
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %rbp, 0
         pushq   %rbx
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %rbx, 0
         pushq   %r12
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %r12, 0
         pushq   %r13
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %r13, 0
         pushq   %r14
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %r14, 0
         pushq   %r15
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %r15, 0
         movq    %rsp, (%rdi)
         movq    %rsi, %rsp
         movq    $-4096, %rax            // what a host call returns that is continued here: lost (core/host/image/raw_call.cpp)
         popq    %r15
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore %r15
         popq    %r14
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore %r14
         popq    %r13
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore %r13
         popq    %r12
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore %r12
         popq    %rbx
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore %rbx
         popq    %rbp
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore %rbp
         ret
+        .cfi_endproc
 
 // First return of a context made by make_context(): r12 holds the function, r13 its argument.
         .globl  umk_context_start
         .hidden umk_context_start
 umk_context_start:
+        .cfi_startproc
+        .cfi_undefined %rip             // the outermost frame
         movq    %r13, %rdi
         xorl    %ebp, %ebp
         call    *%r12
         ud2
+        .cfi_endproc
 
 // int64_t umk_clone(flags, child_rsp, parent_tid, child_tid, tls): the child continues at the context whose saved stack
 // pointer is child_rsp (as umk_switch_stack would), with its selector not yet dispatched.

@@ -9,6 +9,9 @@
 //   - from where an entry begins to open the memory to where `in_kernel` is set it can be begun again, at any instruction. A signal that lands there does
 //     that, because a guest that jumped between the two would else go on with the memory closed and its host calls let through.
 #include "engine/gate/offsets.h"
+#include "engine/gate/unwind.inc"
+
+        .cfi_sections .debug_frame
 
 // Opens the kernel's memory: eax, ecx, edx and the flags are lost.
         .macro  open_kernel
@@ -116,7 +119,7 @@ umk_keyed_gate_opened:
 umk_keyed_gate_call:
         movq    %rsp, %rdi
         xorl    %ebp, %ebp              // the backtrace ends here
-        call    umk_enter_system_call
+        UMK_CALL_WITH_REGISTERS umk_enter_system_call
         testb   %al, %al
         jnz     umk_keyed_gate_exit_full
 
@@ -233,7 +236,7 @@ umk_keyed_gate_exit_again:
 umk_keyed_gate_exit_end:
         movq    %rsp, %rdi
         xorl    %ebp, %ebp
-        call    umk_handle_pending
+        UMK_CALL_WITH_REGISTERS umk_handle_pending
         jmp     umk_keyed_gate_exit_full
 
 umk_keyed_gate_clean_flags:
@@ -268,7 +271,7 @@ umk_keyed_gate_interrupted:
         popfq
         movq    %rsp, %rdi
         xorl    %ebp, %ebp
-        call    umk_enter_interrupt
+        UMK_CALL_WITH_REGISTERS umk_enter_interrupt
         jmp     umk_keyed_gate_exit_full
 
 // The host's signal handler. The host delivers with the kernel's memory closed, on the alternate stack that lies in it. Only a frame at the one place

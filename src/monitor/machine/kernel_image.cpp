@@ -13,6 +13,7 @@
 #include "core/base/bits.h"
 #include "core/kernel/mm/layout.h"
 #include "engine/gate/offsets.h"
+#include "monitor/machine/debugger_notice.h"
 #include "monitor/machine/embedded.h"
 
 namespace umk::monitor {
@@ -47,6 +48,7 @@ KernelImage::KernelImage() {
   map_segments();
   map_window();
   if (header_ == nullptr || header_->magic != engine::ImageHeader::kMagic) throw std::runtime_error("umk: the embedded kernel is damaged: rebuild umk");
+  tell_debuggers(umk_kernel_image_begin, static_cast<uint64_t>(umk_kernel_image_end - umk_kernel_image_begin));
 }
 
 void KernelImage::map_segments() {
