@@ -7,6 +7,7 @@ import time
 
 import harness
 import killing
+import process_limit
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Prints the counters, runs the command, waits until as many tasks are left as were before, for some seconds, and prints them again. A process counts for
@@ -98,7 +99,7 @@ def run_all(report, wanted, long):
 
 def run_kills(report, wanted, long):
     notes = []
-    tests = dict(killing.TESTS)
+    tests = dict(killing.TESTS, **process_limit.TESTS)
     tests["kill_at_calls"] = lambda: killing.kill_at_calls(1 if long else 3, AROUND, notes.append, leaks)
     tests["kill_at_random"] = lambda: killing.kill_at_random(1, 60 if long else 8, AROUND, notes.append, leaks)
     for name, test in tests.items():

@@ -236,14 +236,16 @@ Result<void> ResidentEngine::start_in_new_vessel(Task& task, void (*entry)(Task&
   return {};
 }
 
+Result<void> ResidentEngine::prepare_empty_address_space(Task& task) {
+  Bundle& bundle = bundle_of(task);
+  if (bundle.lender) bundle.next_vessel = TRY(acquire_vessel());
+  return {};
+}
+
 void ResidentEngine::enter_empty_address_space(Task& task) {
   Bundle& bundle = bundle_of(task);
-  Vessel* idle = nullptr;
-  if (bundle.lender) {
-    Result<Vessel*> vessel = acquire_vessel();
-    CHECK(vessel.ok(), "the nursery makes a vessel when the pool is empty");
-    idle = vessel.value();
-  }
+  Vessel* const idle = std::exchange(bundle.next_vessel, nullptr);
+  CHECK(!bundle.lender || idle, "who borrows has prepared");
   if (bundle.lender || !bundle.host->is_leader()) account_usage(bundle);
   // No host call from here to the switch, since it might end on another host thread.
   HostThread& host = *bundle.host;

@@ -18,6 +18,7 @@ class ResidentEngine final : public guest::Engine {
   Result<void> start_thread(Task& child) override;
   void run_borrowed(Task& child) override;
   Result<void> start_in_new_vessel(Task& task, void (*entry)(Task&)) override;
+  Result<void> prepare_empty_address_space(Task& task) override;
   void enter_empty_address_space(Task& task) override;
   [[noreturn]] void exit_current(Task& task, void (*task_released)(Task&)) override;
 

@@ -64,6 +64,8 @@ struct alignas(64) Bundle : Context {
   bool trap_flag_was_set = false;
   /// vfork: the parent whose host thread this context borrows.
   Bundle* lender = nullptr;
+  /// exec of one who borrows: the idle vessel to move to.
+  Vessel* next_vessel = nullptr;
   /// The fault that the signal handler left for umk_enter_interrupt.
   Trap trap{TrapKind::Kick};
   /// First function of a context that was started by start_in_new_vessel.

@@ -71,7 +71,7 @@ void recycle_host_thread(HostThread* host);
 void reap_dead_threads_locked(Vessel& vessel) REQUIRES(vessel.mutex);
 /// First thing a new host thread does: death signal, alternate stack, dispatch, GS base.
 void start_host_thread(HostThread& host);
-/// An idle vessel, from the pool or from the nursery; EAGAIN when none can be had.
+/// An idle vessel, from the pool or from the nursery. EAGAIN when none can be had for some seconds, or the caller is killed meanwhile.
 Result<Vessel*> acquire_vessel();
 /// Lets `vessel`'s leader continue `context`.
 void hand_to(Vessel& vessel, Context& context);

@@ -317,7 +317,10 @@ void start_host_thread(HostThread& host) {
 
 Result<Vessel*> acquire_vessel() {
   Machine& m = machine();
+  // The host may allow no more processes until others have ended, of this machine or not: the nursery is asked again from time to time.
   const Deadline deadline = Deadline::after_ns(10'000'000'000);
+  constexpr uint64_t kBetweenQuestions = 250'000'000;
+  Deadline answer;
   MutexLock lock(m.pool_mutex);
   bool asked = false;
   for (;;) {
@@ -328,6 +331,7 @@ Result<Vessel*> acquire_vessel() {
       m.kernel->counters.vessels.fetch_add(1);
       return &vessel;
     }
+    if (deadline.has_passed()) return error(EAGAIN);
     if (!asked) {
       asked = true;
       m.vessels_wanted.fetch_add(1);
@@ -335,9 +339,12 @@ Result<Vessel*> acquire_vessel() {
       m.pool_mutex.unlock();
       host::futex_wake(&m.vessels_wanted, 1);
       m.pool_mutex.lock();
+      answer = Deadline::after_ns(kBetweenQuestions);
       continue;
     }
-    if (m.pool_queue.wait(m.pool_mutex, Sleep::Uninterruptible, deadline).code() == ETIMEDOUT) return error(EAGAIN);
+    const int outcome = m.pool_queue.wait(m.pool_mutex, Sleep::Killable, answer).code();
+    if (outcome == ERESTARTSYS) return error(EAGAIN);
+    asked = outcome != ETIMEDOUT;
   }
 }
 

@@ -65,6 +65,11 @@ class Engine {
   virtual Result<void> start_in_new_vessel(Task& task, void (*entry)(Task&)) = 0;
 
   // --- exec and exit, for the current task
+  /// Before enter_empty_address_space(), which cannot fail: gets what that needs. EAGAIN where the host has no process left.
+  virtual Result<void> prepare_empty_address_space(Task& task) {
+    (void)task;
+    return {};
+  }
   /// exec's point of no return: leaves the address space (a borrowed one goes back to its owner, a forked one is emptied) and comes back in an
   /// empty one, on the same kernel stack. All other threads of the process are gone.
   virtual void enter_empty_address_space(Task& task) = 0;

@@ -207,6 +207,7 @@ Result<void> exec(Task& task, ExecRequest request) {
   RefPtr<const Credentials> credentials = TRY(credentials_after_exec(task, *program.file));
   RefPtr<mm::AddressSpace> space = TRY(mm::AddressSpace::create(kernel.engine, *kernel.cache_window));
   TRY(kill_other_threads_for_exec(task));
+  TRY(kernel.engine.prepare_empty_address_space(task));
 
   // The point of no return.
   release_user_words(task);
