@@ -340,3 +340,42 @@ CASE(opening) {
     opened("/dev/tty", open("/dev/tty", O_RDWR));
   });
 }
+
+CASE(locked_settings) {
+  const auto [master, slave] = Pair();
+  struct KernelSettings {
+    tcflag_t input, output, control, local;
+    cc_t line, characters[19];
+  } locks{}, read_back{};
+  shown("get", ioctl(slave, TIOCGLCKTRMIOS, &read_back));
+  say("local %x", read_back.local);
+  locks.local = ECHO | ISIG;
+  locks.input = ICRNL;
+  locks.characters[VINTR] = 1;
+  shown("set", ioctl(slave, TIOCSLCKTRMIOS, &locks));
+  shown("of the master", ioctl(master, TIOCGLCKTRMIOS, &read_back));
+  say("the same %d", memcmp(&locks, &read_back, sizeof locks) == 0);
+  termios settings{};
+  tcgetattr(slave, &settings);
+  cfmakeraw(&settings);
+  settings.c_cc[VINTR] = 'x';
+  settings.c_cc[VQUIT] = 'y';
+  shown("raw", tcsetattr(slave, TCSANOW, &settings));
+  tcgetattr(slave, &settings);
+  say("input %x local %x interrupt %x quit %x", settings.c_iflag, settings.c_lflag, settings.c_cc[VINTR], settings.c_cc[VQUIT]);
+  in_child("nobody", [slave] {
+    setresuid(65534, 65534, 65534);
+    KernelSettings none{};
+    shown("look", ioctl(slave, TIOCGLCKTRMIOS, &none));
+    shown("unlock", ioctl(slave, TIOCSLCKTRMIOS, &none));
+    shown("bad address", ioctl(slave, TIOCSLCKTRMIOS, bad()));
+  });
+  shown("bad address", ioctl(slave, TIOCSLCKTRMIOS, bad()));
+  shown("bad address", ioctl(slave, TIOCGLCKTRMIOS, bad()));
+  locks = {};
+  shown("unlock", ioctl(master, TIOCSLCKTRMIOS, &locks));
+  cfmakeraw(&settings);
+  shown("raw", tcsetattr(slave, TCSANOW, &settings));
+  tcgetattr(slave, &settings);
+  say("input %x local %x", settings.c_iflag, settings.c_lflag);
+}

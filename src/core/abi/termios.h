@@ -190,6 +190,8 @@ inline constexpr uint32_t kTiocvhangup = 0x5437;
 inline constexpr uint32_t kTiocgpkt = 0x80045438;
 inline constexpr uint32_t kTiocgptlck = 0x80045439;
 inline constexpr uint32_t kTiocgexcl = 0x80045440;
+inline constexpr uint32_t kTiocglcktrmios = 0x5456;
+inline constexpr uint32_t kTiocslcktrmios = 0x5457;
 inline constexpr uint32_t kTiocgptpeer = 0x5441;
 
 // Arguments of TCFLSH and of TCXONC.

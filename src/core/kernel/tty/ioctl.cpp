@@ -108,6 +108,22 @@ Result<int64_t> Tty::common_ioctl(vfs::OpenFile& file, uint32_t request, uint64_
       TRY(take_settings(file, request, argument));
       break;
 
+    case kTiocglcktrmios: {
+      {
+        MutexLock lock(mutex_);
+        settings = locks_;
+      }
+      if (copy_to_user(argument, &settings, sizeof settings).faulted) return error(EFAULT);
+      break;
+    }
+    case kTiocslcktrmios: {
+      if (!jobs_.current().may_administer) return error(EPERM);
+      settings = TRY(UserPtr<KernelTermios>(argument).read());
+      MutexLock lock(mutex_);
+      locks_ = settings;
+      break;
+    }
+
     case kTiocgwinsz:
       TRY(put(argument, window_size()));
       break;
@@ -226,11 +242,25 @@ Result<void> Tty::take_settings(vfs::OpenFile& file, uint32_t request, uint64_t 
   MutexLock lock(mutex_);
   if (flushes) flush_input_locked();
   if (waits) TRY(drain_locked(file));
+  settings = with_locks_locked(settings);
   settings.line = 0;
   adjust_settings(settings);
   set_settings_locked(settings);
   speed_ = speed;
   return {};
+}
+
+// ioctl_tty(2), TIOCSLCKTRMIOS.
+KernelTermios Tty::with_locks_locked(KernelTermios wanted) const {
+  const KernelTermios& now = discipline_.settings();
+  const auto merged = [](uint32_t after, uint32_t before, uint32_t locked) { return (after & ~locked) | (before & locked); };
+  wanted.input_flags = merged(wanted.input_flags, now.input_flags, locks_.input_flags);
+  wanted.output_flags = merged(wanted.output_flags, now.output_flags, locks_.output_flags);
+  wanted.control_flags = merged(wanted.control_flags, now.control_flags, locks_.control_flags);
+  wanted.local_flags = merged(wanted.local_flags, now.local_flags, locks_.local_flags);
+  for (size_t i = 0; i < kControlCharacterCount; ++i)
+    if (locks_.control_characters[i]) wanted.control_characters[i] = now.control_characters[i];
+  return wanted;
 }
 
 void Tty::set_settings_locked(const KernelTermios& settings) {

@@ -160,9 +160,12 @@ class Tty : public ControllingTerminal, protected LineDevice {
   Result<void> flow_control(vfs::OpenFile& file, uint64_t action);
   Result<void> simulate_input(uint64_t argument);
   void set_settings_locked(const KernelTermios& settings) REQUIRES(mutex_);
+  /// `wanted`, with what is locked as it is.
+  KernelTermios with_locks_locked(KernelTermios wanted) const REQUIRES(mutex_);
 
   List<TtyFile, OpenFilesTag> files_ GUARDED_BY(mutex_);
   bool is_writing_ = false;        // a write of several steps is going on; others wait, so that they do not mix
+  KernelTermios locks_{};          // settings that cannot be changed: each bit of the flags, and characters that are not 0
   uint32_t speed_ = 38400;         // bits a second; lines of ours have no speed, this is remembered for TCGETS2
 };
 
