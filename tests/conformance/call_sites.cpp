@@ -263,3 +263,30 @@ CASE(steps_through_call_sites) {
     }
   }
 }
+
+// The load behind the call's number faults with a bad pointer: where the site is patched it does so in the kernel's copy of it.
+extern "C" long faulting_load(const int*);
+asm(".text\n.globl faulting_load\n.p2align 4\nfaulting_load:\n.cfi_startproc\nnop\nmov 16(%rdi),%edx\nmov %edx,%eax\nsyscall\nret\n.cfi_endproc\n");
+
+CASE(faults_before_a_call) {
+  static int values[8] = {0, 0, 0, 0, 39};
+  static volatile long seen = -1, address = -1;
+  struct sigaction action {};
+  action.sa_flags = SA_SIGINFO;
+  action.sa_sigaction = [](int, siginfo_t* info, void* context) {
+    auto& registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
+    seen = static_cast<long>(static_cast<uintptr_t>(registers[REG_RIP]) - reinterpret_cast<uintptr_t>(faulting_load));
+    address = reinterpret_cast<long>(info->si_addr);
+    registers[REG_RDI] = reinterpret_cast<greg_t>(values);
+  };
+  sigaction(SIGSEGV, &action, nullptr);
+  for (int round = 0; round < 3; round++) {
+    seen = -1;
+    const long pid = faulting_load(reinterpret_cast<const int*>(0x1000));
+    say("fault at %ld of %lx, goes on %d", seen, address, pid == getpid());
+    faulting_load(values);
+    usleep(30000);
+    faulting_load(values);
+    usleep(30000);
+  }
+}

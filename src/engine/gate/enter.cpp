@@ -49,12 +49,11 @@ extern "C" void umk_enter_interrupt(Registers* registers) {
   const Trap trap = bundle.trap;
   constexpr uint8_t kDebugTrap = 1;
   bool goes_on = false;
-  if (trap.kind == TrapKind::Kick) {
-    leave_trampoline(task, *registers);
-  } else if (trap.vector == kDebugTrap) {
+  if (trap.kind == TrapKind::Fault && trap.vector == kDebugTrap) {
     goes_on = !leave_trampoline_by_step(task, *registers);
-  } else if (is_code_fault(trap)) {
-    goes_on = resume_in_trampoline(task, *registers, trap);
+  } else {
+    goes_on = is_code_fault(trap) && resume_in_trampoline(task, *registers, trap);
+    if (!goes_on) leave_trampoline(task, *registers);
   }
   if (!goes_on) on_trap(task, *registers, trap);
   note_in_kernel(bundle, false);
