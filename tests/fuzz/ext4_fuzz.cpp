@@ -10,6 +10,7 @@
 #include "core/lib/ext4_format/journal_format.h"
 #include "fuzz/fuzz.h"
 
+using namespace umk;
 using namespace umk::ext4;
 
 namespace {

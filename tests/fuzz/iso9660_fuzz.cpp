@@ -5,6 +5,7 @@
 #include "core/lib/iso9660_format/volume_descriptor.h"
 #include "fuzz/fuzz.h"
 
+using namespace umk;
 using namespace umk::iso9660;
 
 namespace {

@@ -8,6 +8,7 @@
 #include "core/lib/squashfs_format/inode_record.h"
 #include "fuzz/fuzz.h"
 
+using namespace umk;
 using namespace umk::squashfs;
 
 namespace {
