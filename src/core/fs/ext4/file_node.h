@@ -31,6 +31,8 @@ class FileNode final : public Node, public mm::FileBacking {
   mm::FixedExtent fixed_extent(uint64_t first_page, uint64_t count) override;
   void start_reading(uint64_t first_page, std::span<const mm::PageMemory> pieces, mm::ReadDone& done) override;
   Result<void> write_pages(uint64_t first_page, std::span<const mm::PageMemory> pieces, mm::WriteReason reason) override;
+  Result<std::unique_ptr<mm::PageWrite>> start_writing(uint64_t first_page, std::span<const mm::PageMemory> pieces, mm::WriteReason reason,
+                                                        WhenBusy when_busy) override;
   Result<void> reserve(uint64_t first_page, uint64_t count) override;
   void release(uint64_t first_page, uint64_t count) override;
   bool is_hole(uint64_t page) override;
@@ -74,9 +76,24 @@ class FileNode final : public Node, public mm::FileBacking {
   uint32_t block_bits() const { return volume().geometry().block_bits; }
   uint64_t block_up(uint64_t bytes) const { return (bytes + volume().geometry().block_size - 1) >> block_bits(); }
   uint64_t maximum_size() const { return volume().geometry().maximum_file_size(uses_extents()); }
+  // file_writing.cpp
+  /// Blocks in a row, of the file and on the disk.
+  struct Placement {
+    enum Kind : uint8_t {
+      Final,   // no metadata change when they are written
+      Mapped,  // the map leads to them; they may have to be marked as written to, or the size on the disk grows
+      Chosen,  // allocated, and not in the map yet
+    };
+    uint32_t block, count;
+    uint64_t physical;
+    Kind kind;
+  };
+  class BlockWrite;
+  Result<Placement> place_blocks(uint64_t block, uint64_t end, std::optional<Journal::Handle>& handle, Journal::WhenBusy when_busy);
+  Result<bool> settle(Journal::Handle& handle, const Placement& place, Result<void> written);
   Result<void> write_run(uint64_t block, uint64_t end, uint64_t first_block, std::span<const mm::PageMemory> pieces, uint64_t& done);
-  Result<void> write_new(uint64_t block, uint64_t end, uint64_t first_block, std::span<const mm::PageMemory> pieces, uint64_t& done, Volume::Run& unordered);
-  Result<void> write_device(uint64_t physical, uint64_t block, uint64_t count, uint64_t first_block, std::span<const mm::PageMemory> pieces);
+  Result<void> write_device(const Placement& place, uint64_t first_block, std::span<const mm::PageMemory> pieces);
+  uint64_t end_of_write(uint64_t first_block, std::span<const mm::PageMemory> pieces);
   // file_reading.cpp
   class DiskParts;
   class BackgroundRead;
@@ -99,6 +116,12 @@ class FileNode final : public Node, public mm::FileBacking {
   mm::CachedFile cached_;
   Mutex data_mutex_{LockRank::FileData};
   Promises promises_ GUARDED_BY(map_mutex_);
+  /// Where the blocks end that were last chosen for the file.
+  struct ChosenEnd {
+    uint32_t block = 0;
+    uint64_t physical = 0;
+  };
+  ChosenEnd chosen_end_ GUARDED_BY(map_mutex_);
 };
 
 }  // namespace umk::ext4

@@ -63,7 +63,7 @@ Journal::~Journal() {
 
 // --- handles
 
-Result<Journal::Handle> Journal::begin(uint32_t credits) {
+Result<Journal::Handle> Journal::begin(uint32_t credits, WhenBusy when_busy) {
   for (;;) {
     uint32_t full;
     {
@@ -71,6 +71,7 @@ Result<Journal::Handle> Journal::begin(uint32_t credits) {
       for (;;) {
         if (is_aborted()) return error(EROFS);
         if (!is_still_) break;
+        if (when_busy == WhenBusy::Fail) return error(EAGAIN);
         TRY(changed_.wait(mutex_, sync::Sleep::Uninterruptible));
       }
       const bool is_full = buffer_count_ != 0 && buffer_count_ + reserved_credits_ + credits > maximum_buffers_;
@@ -82,6 +83,7 @@ Result<Journal::Handle> Journal::begin(uint32_t credits) {
       }
       full = running_;
     }
+    if (when_busy == WhenBusy::Fail) return error(EAGAIN);
     TRY(commit(full));
   }
 }

@@ -90,8 +90,10 @@ class Journal {
   /// Gets the log ready for writing, with these incompatible features besides those it has.
   Result<void> start_log(uint32_t features);
 
+  /// For who has handles open already, for data that are being written, and must close them before he waits for a commit: EAGAIN instead of waiting.
+  enum class WhenBusy { Wait, Fail };
   /// Opens a handle that changes at most `credits` buffers. Waits while a commit needs stillness. EROFS after an abort.
-  Result<Handle> begin(uint32_t credits);
+  Result<Handle> begin(uint32_t credits, WhenBusy when_busy = WhenBusy::Wait);
   /// Waits until the transaction is durable; commits it if need be.
   Result<void> commit(uint32_t transaction);
   Result<void> commit_all();

@@ -16,9 +16,9 @@ RefPtr<vfs::Inode> Volume::root() {
   return found.ok() ? RefPtr<vfs::Inode>(found.take()) : nullptr;
 }
 
-Result<Journal::Handle> Volume::begin(uint32_t credits) {
+Result<Journal::Handle> Volume::begin(uint32_t credits, Journal::WhenBusy when_busy) {
   if (!is_writing_ || is_read_only()) return error(EROFS);
-  return journal_.begin(credits);
+  return journal_.begin(credits, when_busy);
 }
 
 Result<vfs::FilesystemStatistics> Volume::statistics() {

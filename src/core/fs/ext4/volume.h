@@ -75,7 +75,9 @@ class Volume final : public vfs::Superblock, private BlockCache::Checker, privat
   mm::PageCache& page_cache() const { return page_cache_; }
   mm::WriteBackGroup& write_back_group() { return *this; }
   /// Starts a change: EROFS where nothing may be changed.
-  Result<Journal::Handle> begin(uint32_t credits);
+  Result<Journal::Handle> begin(uint32_t credits, Journal::WhenBusy when_busy = Journal::WhenBusy::Wait);
+  /// data=ordered: a commit finds the data on the medium that it leads to.
+  bool orders_data() const { return options_.data_mode != DataMode::WriteBack; }
 
   /// The inode with this number, which a directory named: EUCLEAN when there cannot be such a one. ESTALE: it is free.
   Result<RefPtr<Node>> node(uint32_t number);

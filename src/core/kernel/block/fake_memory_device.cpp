@@ -112,7 +112,38 @@ void MemoryDevice::apply_locked(Request& request, uint64_t offset) {
   events_.push_back(std::move(event));
 }
 
+void MemoryDevice::hold_writes(uint64_t least_bytes) {
+  MutexLock lock(contents_mutex_);
+  least_held_ = least_bytes;
+}
+
+size_t MemoryDevice::held_writes() {
+  MutexLock lock(contents_mutex_);
+  return held_.size();
+}
+
+bool MemoryDevice::release_write(size_t which) {
+  Held held;
+  {
+    MutexLock lock(contents_mutex_);
+    if (held_.empty()) return false;
+    const auto chosen = held_.begin() + static_cast<ptrdiff_t>(which % held_.size());
+    held = *chosen;
+    held_.erase(chosen);
+  }
+  perform(*held.request, held.offset);
+  return true;
+}
+
 void MemoryDevice::start(Request& request, uint64_t offset) {
+  {
+    MutexLock lock(contents_mutex_);
+    if (request.operation == Operation::Write && request.bytes >= least_held_) return held_.push_back({&request, offset});
+  }
+  perform(request, offset);
+}
+
+void MemoryDevice::perform(Request& request, uint64_t offset) {
   int fault;
   {
     MutexLock lock(contents_mutex_);

@@ -42,6 +42,13 @@ class MemoryDevice final : public BlockDevice {
   void stop_failing();
   uint64_t requests_seen();
 
+  // Order.
+  /// Writes of this size and more are not done until they are released, so that several are under way; UINT64_MAX: none.
+  void hold_writes(uint64_t least_bytes);
+  size_t held_writes();
+  /// Does one of those that wait, modulo their number. False: there is none.
+  bool release_write(size_t which);
+
   // The record.
   struct Event {
     Operation operation;  // Write, WriteZeroes, Discard (recorded as it changed the contents) or Flush
@@ -62,6 +69,7 @@ class MemoryDevice final : public BlockDevice {
   void start(Request& request, uint64_t offset) override;
 
  private:
+  void perform(Request& request, uint64_t offset);
   int fault_of_locked(const Request& request) REQUIRES(contents_mutex_);
   void apply_locked(Request& request, uint64_t offset) REQUIRES(contents_mutex_);
 
@@ -74,6 +82,12 @@ class MemoryDevice final : public BlockDevice {
   uint64_t seen_ = 0, fail_at_ = UINT64_MAX;
   int fail_with_ = 0;
   bool failure_lasts_ = false;
+  struct Held {
+    Request* request;
+    uint64_t offset;
+  };
+  std::vector<Held> held_;
+  uint64_t least_held_ = UINT64_MAX;
 };
 
 }  // namespace umk::block::fake

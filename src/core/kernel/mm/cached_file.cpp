@@ -45,6 +45,31 @@ void CachedFile::Run::add(std::byte* memory, uint64_t pages) {
   pieces[piece_count++] = PageMemory(memory, bytes);
 }
 
+void CachedFile::Run::limit(uint64_t pages) {
+  count = pages;
+  size_t left = pages << kPageShift;
+  for (size_t i = 0; i < piece_count; ++i) {
+    if (left == 0) {
+      piece_count = i;
+      return;
+    }
+    if (pieces[i].size() > left) pieces[i] = pieces[i].first(left);
+    left -= pieces[i].size();
+  }
+}
+
+void CachedFile::Run::skip(uint64_t pages) {
+  first += pages;
+  count -= pages;
+  size_t left = pages << kPageShift, kept = 0;
+  for (size_t i = 0; i < piece_count; ++i) {
+    const size_t gone = pieces[i].size() < left ? pieces[i].size() : left;
+    left -= gone;
+    if (gone < pieces[i].size()) pieces[kept++] = pieces[i].subspan(gone);
+  }
+  piece_count = kept;
+}
+
 CachedFile::CachedFile(PageCache& cache, WriteBackGroup& group, FileBacking& backing)
     : cache_(cache), group_(group), backing_(backing), store_(cache.window(), PageStore::Kind::Tracked) {
   cache_.add(*this);

@@ -165,6 +165,9 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
 
     bool has_room() const { return piece_count < kMaximumPieces && count < kMaximumRun; }
     void add(std::byte* memory, uint64_t pages);
+    /// Leaves the first pages, or all but these, of a run of which none is writable.
+    void limit(uint64_t pages);
+    void skip(uint64_t pages);
     void note_writable(uint64_t chunk_index, PageMask pages) {
       writable[chunk_index - first / kPagesInChunk] |= pages;
       if (pages) any_writable = true;
@@ -247,8 +250,13 @@ class CachedFile : public ListHook<DirtyFileTag>, public ListHook<CachedFileTag>
   uint64_t evict_mapped(uint64_t pages);
 
   // cached_write_back.cpp
-  bool take_dirty(uint64_t& cursor, uint64_t end, WriteReason reason, Run& run);
+  class RunsInFlight;
+  /// Busy: a page is being written by somebody else, who is to be waited for with `when_busy` Wait.
+  enum class Taken { Some, Nothing, Busy };
+  Taken take_dirty(uint64_t& cursor, uint64_t end, WriteReason reason, FileBacking::WhenBusy when_busy, Run& run);
   void write_run(Run& run, WriteReason reason);
+  /// Its last page is written from a copy: mappings may have written behind the end of the file.
+  bool has_tail(const Run& run) const;
   Result<void> write_with_tail(Run& run, uint64_t tail, WriteReason reason);
   void finish_run(const Run& run, const Result<void>& outcome, bool stays_writable);
   void write_dirty(uint64_t offset, uint64_t end, WriteReason reason);

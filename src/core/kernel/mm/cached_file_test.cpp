@@ -282,6 +282,38 @@ TEST_F(CachedFileTest, SyncWaitsForPagesThatOthersWrite) {
   EXPECT_EQ(backing.stored(0, 5), "bytes");
 }
 
+TEST_F(CachedFileTest, SeveralRunsOfAFileAreWrittenAtOnce) {
+  fake::Backing backing(cache_, group_);
+  backing.most_at_once = 1000;
+  const std::string text = pattern(9 << 20, 31);
+  ASSERT_EQ(backing.write(0, text).value_or(0), text.size());
+  backing.cached_file().sync();
+  EXPECT_FALSE(backing.cached_file().is_dirty());
+  EXPECT_EQ(backing.stored(0, text.size()), text);
+  EXPECT_EQ(backing.most_under_way, 4);
+  EXPECT_EQ(backing.writes_under_way, 0);
+  EXPECT_EQ(backing.pages_written, text.size() / kPageSize);
+}
+
+TEST_F(CachedFileTest, WhatAStartedWriteLeavesOrMissesIsWrittenToo) {
+  fake::Backing backing(cache_, group_);
+  backing.most_at_once = 177;
+  backing.busy_times = 3;
+  backing.vain_writes = 2;
+  const std::string text = pattern((3 << 20) + 5000, 32);
+  ASSERT_EQ(backing.write(0, text).value_or(0), text.size());
+  backing.cached_file().sync();
+  EXPECT_EQ(backing.stored(0, text.size()), text);
+  EXPECT_EQ(backing.writes_under_way, 0);
+  EXPECT_EQ(backing.busy_times, 0) << "asked again after the others had ended";
+  backing.write_error = EIO;
+  const std::atomic<ErrorSequence::Position> seen = backing.cached_file().errors().sample();
+  ASSERT_EQ(backing.write(0, text).value_or(0), text.size());
+  backing.cached_file().sync();
+  EXPECT_FALSE(backing.cached_file().is_dirty());
+  EXPECT_EQ(backing.cached_file().errors().check(seen).code(), EIO);
+}
+
 TEST_F(CachedFileTest, DiscardedFilesAreNotWritten) {
   fake::Backing backing(cache_, group_);
   EXPECT_TRUE(backing.write(0, pattern(30 * kPageSize, 15)).ok());

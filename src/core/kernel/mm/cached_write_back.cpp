@@ -7,7 +7,7 @@
 namespace umk::mm {
 
 // The next run of dirty pages at or behind `cursor`, which is moved behind it. They are under write-back afterwards.
-bool CachedFile::take_dirty(uint64_t& cursor, uint64_t end, WriteReason reason, Run& run) {
+CachedFile::Taken CachedFile::take_dirty(uint64_t& cursor, uint64_t end, WriteReason reason, FileBacking::WhenBusy when_busy, Run& run) {
   // What lies behind the end of the file is being appended: it is dirty until its writer has set the size.
   if (const uint64_t size = size_pages(); end > size) end = size;
   run = Run{};
@@ -27,6 +27,7 @@ bool CachedFile::take_dirty(uint64_t& cursor, uint64_t end, WriteReason reason, 
     State state = load_state(chunk_index);
     // A page that changed while it was being written is written again for who waits for it.
     while (reason == WriteReason::Sync && run.count == 0 && (state.dirty & state.written & wanted)) {
+      if (when_busy == FileBacking::WhenBusy::Fail) return Taken::Busy;
       (void)waiters_.wait(store_.mutex_, Sleep::Uninterruptible);
       state = load_state(chunk_index);
     }
@@ -49,25 +50,28 @@ bool CachedFile::take_dirty(uint64_t& cursor, uint64_t end, WriteReason reason, 
     forget_dirty_locked(chunk_index, extended / kPagesInChunk == chunk_index ? static_cast<PageMask>(taken & ~page_mask(static_cast<unsigned>(extended % kPagesInChunk), 1)) : taken);
     took_last = first + count == kPagesInChunk;
   }
-  if (run.count == 0) return false;
+  if (run.count == 0) return Taken::Nothing;
   written_pages_.fetch_add(run.count, std::memory_order_relaxed);
   cache_.counters.written_back.fetch_add(run.count, std::memory_order_relaxed);
   cursor = run.first + run.count;
-  return true;
+  return Taken::Some;
 }
 
 void CachedFile::write_run(Run& run, WriteReason reason) {
   PageStore::Pin pin(store_);
   const bool stays_writable = run.any_writable && !revoke_writes(run);
   Result<void> outcome;
-  const uint64_t size = backing_.mappable_bytes();
-  const uint64_t last = run.first + run.count - 1;
-  if (written_by_mappings_.load(std::memory_order_relaxed) && !is_aligned(size, kPageSize) && size >> kPageShift == last) {
-    outcome = write_with_tail(run, size % kPageSize, reason);
+  if (has_tail(run)) {
+    outcome = write_with_tail(run, backing_.mappable_bytes() % kPageSize, reason);
   } else {
     outcome = backing_.write_pages(run.first, run.memory(), reason);
   }
   finish_run(run, outcome, stays_writable);
+}
+
+bool CachedFile::has_tail(const Run& run) const {
+  const uint64_t size = backing_.mappable_bytes();
+  return written_by_mappings_.load(std::memory_order_relaxed) && !is_aligned(size, kPageSize) && size >> kPageShift == run.first + run.count - 1;
 }
 
 // What mappings wrote behind the end of the file does not go to the storage: the last page is written from a copy.
@@ -115,11 +119,85 @@ void CachedFile::finish_run(const Run& run, const Result<void>& outcome, bool st
   if (waiters_.has_waiters()) waiters_.wake_all();
 }
 
+/// Runs that one context is writing, ended in the order in which they were begun. While there are some it waits for nothing else.
+class CachedFile::RunsInFlight {
+ public:
+  RunsInFlight(CachedFile& file, WriteReason reason) : file_(file), reason_(reason) {}
+  ~RunsInFlight() { finish_all(); }
+  RunsInFlight(const RunsInFlight&) = delete;
+  RunsInFlight& operator=(const RunsInFlight&) = delete;
+
+  FileBacking::WhenBusy when_busy() const { return count_ == 0 ? FileBacking::WhenBusy::Wait : FileBacking::WhenBusy::Fail; }
+  bool is_empty() const { return count_ == 0; }
+  /// Begins as much of the run as can be. What is left of it is to be written at once, after finish_all().
+  void start(Run& run) {
+    if (run.count < kLeast || run.any_writable || reason_ == WriteReason::Reclaim || file_.has_tail(run)) return;
+    while (run.count != 0) {
+      std::unique_ptr<Entry> entry(new (std::nothrow) Entry{run, nullptr});
+      if (!entry) return;
+      if (count_ == kMost) finish_first();
+      Result<std::unique_ptr<PageWrite>> write = file_.backing_.start_writing(run.first, entry->run.memory(), reason_, when_busy());
+      if (!write.ok()) {
+        if (write.code() != EAGAIN || is_empty()) return;
+        finish_all();
+        continue;
+      }
+      entry->write = write.take();
+      const uint64_t begun = entry->write->pages();
+      entry->run.limit(begun);
+      run.skip(begun);
+      entries_[(first_ + count_++) % kMost] = std::move(entry);
+    }
+  }
+  void finish_all() {
+    while (count_ != 0) finish_first();
+  }
+
+ private:
+  static constexpr size_t kMost = 4;
+  static constexpr uint64_t kLeast = 128;  // pages, half a megabyte: what disks do by themselves
+
+  struct Entry {
+    Run run;
+    std::unique_ptr<PageWrite> write;
+  };
+
+  void finish_first() {
+    std::unique_ptr<Entry> entry = std::move(entries_[first_]);
+    first_ = (first_ + 1) % kMost;
+    --count_;
+    const Run& run = entry->run;
+    const Result<bool> finished = entry->write->finish();
+    entry->write = nullptr;
+    Result<void> outcome;
+    if (!finished.ok()) {
+      outcome = finished.failure();
+    } else if (!finished.value()) {
+      finish_all();
+      outcome = file_.backing_.write_pages(run.first, run.memory(), reason_);
+    }
+    file_.finish_run(run, outcome, false);
+  }
+
+  CachedFile& file_;
+  const WriteReason reason_;
+  std::unique_ptr<Entry> entries_[kMost];
+  size_t first_ = 0, count_ = 0;
+};
+
 void CachedFile::write_dirty(uint64_t offset, uint64_t end, WriteReason reason) {
   uint64_t cursor = offset >> kPageShift;
   const uint64_t end_page = end == UINT64_MAX ? size_pages() : page_up(end) >> kPageShift;
-  Run run;
-  while (take_dirty(cursor, end_page, reason, run)) write_run(run, reason);
+  RunsInFlight in_flight(*this, reason);
+  for (;;) {
+    Run run;
+    const Taken taken = take_dirty(cursor, end_page, reason, in_flight.when_busy(), run);
+    if (taken == Taken::Nothing) return;
+    if (taken == Taken::Some) in_flight.start(run);
+    if (taken == Taken::Some && run.count == 0) continue;
+    in_flight.finish_all();
+    if (taken == Taken::Some) write_run(run, reason);
+  }
 }
 
 void CachedFile::sync(uint64_t offset, uint64_t end, WriteReason reason) {

@@ -135,6 +135,17 @@ class Backing final : public FileBacking {
       }
     return {};
   }
+  /// With `most_at_once` runs are written when they are finished, so many pages at once.
+  Result<std::unique_ptr<PageWrite>> start_writing(uint64_t first_page, std::span<const PageMemory> pieces, WriteReason reason, WhenBusy when_busy) override {
+    if (most_at_once == 0) return error(EOPNOTSUPP);
+    std::lock_guard lock(mutex_);
+    if (busy_times > 0 && when_busy == WhenBusy::Fail) {
+      --busy_times;
+      return error(EAGAIN);
+    }
+    if (++writes_under_way > most_under_way) most_under_way = writes_under_way;
+    return std::unique_ptr<PageWrite>(std::make_unique<Started>(*this, first_page, std::vector<PageMemory>(pieces.begin(), pieces.end()), reason));
+  }
   Result<void> reserve(uint64_t first_page, uint64_t count) override {
     std::lock_guard lock(mutex_);
     std::set<uint64_t> added;
@@ -225,6 +236,10 @@ class Backing final : public FileBacking {
   std::set<uint64_t> failing;  // pages that cannot be read
   int write_error = 0;
   std::atomic<bool> defers_reads{false};
+  uint64_t most_at_once = 0;  // pages
+  int busy_times = 0;         // so often somebody is refused who has writes under way
+  int vain_writes = 0;        // so many of them are for nothing
+  int writes_under_way = 0, most_under_way = 0;
   uint64_t capacity = UINT64_MAX;
   uint64_t reads = 0, writes = 0, pages_read = 0, pages_written = 0;
   std::atomic<uint64_t> size{0};
@@ -233,6 +248,40 @@ class Backing final : public FileBacking {
   std::function<FixedExtent(uint64_t)> find_fixed;  // where pages from one on lie
 
  private:
+  class Started final : public PageWrite {
+   public:
+    Started(Backing& backing, uint64_t first_page, std::vector<PageMemory> pieces, WriteReason reason)
+        : backing_(backing), first_page_(first_page), pieces_(std::move(pieces)), reason_(reason) {}
+    uint64_t pages() const override {
+      uint64_t count = 0;
+      for (const PageMemory piece : pieces_) count += piece.size() >> kPageShift;
+      return std::min(count, backing_.most_at_once);
+    }
+    Result<bool> finish() override {
+      bool is_vain;
+      {
+        std::lock_guard lock(backing_.mutex_);
+        --backing_.writes_under_way;
+        is_vain = backing_.vain_writes > 0 && backing_.vain_writes-- > 0;
+      }
+      if (is_vain) return false;
+      uint64_t left = pages() << kPageShift;
+      std::vector<PageMemory> some;
+      for (const PageMemory piece : pieces_) {
+        some.push_back(piece.first(std::min<uint64_t>(piece.size(), left)));
+        left -= some.back().size();
+        if (left == 0) break;
+      }
+      TRY(backing_.write_pages(first_page_, some, reason_));
+      return true;
+    }
+
+   private:
+    Backing& backing_;
+    const uint64_t first_page_;
+    const std::vector<PageMemory> pieces_;
+    const WriteReason reason_;
+  };
   struct Deferred {
     uint64_t first_page;
     std::span<const PageMemory> pieces;

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "core/kernel/mm/fixed_extent.h"
@@ -37,6 +38,17 @@ class ReadDone {
   ~ReadDone() = default;
 };
 
+/// Pages that are being written (FileBacking::start_writing). Whoever began it ends it, and waits for nothing in between but the ends of other such writes: the
+/// backing may have things open that everybody else waits for.
+class PageWrite {
+ public:
+  virtual ~PageWrite() = default;
+  /// How many pages from the first on it writes, at least one; the others lie elsewhere and were not begun.
+  virtual uint64_t pages() const = 0;
+  /// Once. Waits until these are as write_pages() leaves them. False: they are to be written again, by write_pages().
+  virtual Result<bool> finish() = 0;
+};
+
 class FileBacking : public PageSource {
  public:
   /// Fills `pieces`, which are in this order the memory of consecutive pages from `first_page` on. Holes and what lies beyond the end of the file are
@@ -49,6 +61,13 @@ class FileBacking : public PageSource {
   /// The memory may be changed meanwhile by who writes to the file; then it will be written again. The last page may reach beyond the end of the file
   /// and is zero there. A failure (EIO, ENOSPC, EDQUOT, EROFS) is reported to all who have the file open.
   virtual Result<void> write_pages(uint64_t first_page, std::span<const PageMemory> pieces, WriteReason reason) = 0;
+  /// The same, as far as it can be begun without waiting for the medium, for many pages. The memory stays until finish(). Fails where nothing of the kind is
+  /// possible, and with EAGAIN when it would have to wait for something and was not to; then nothing was begun.
+  enum class WhenBusy { Wait, Fail };
+  virtual Result<std::unique_ptr<PageWrite>> start_writing(uint64_t first_page, std::span<const PageMemory> pieces, WriteReason reason, WhenBusy when_busy) {
+    (void)first_page, (void)pieces, (void)reason, (void)when_busy;
+    return error(EOPNOTSUPP);
+  }
   /// Pages are about to become dirty: makes sure that they can be written later. ENOSPC, EDQUOT, EROFS refuse the write. May be asked again for pages
   /// that are dirty already or that have their blocks; these take nothing more.
   virtual Result<void> reserve(uint64_t first_page, uint64_t count) {
