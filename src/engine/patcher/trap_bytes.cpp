@@ -19,7 +19,7 @@ constexpr std::array<uint8_t, 35> kTrappingOpcodes = {
     0xf4, 0xfa, 0xfb,                                                              // #GP: hlt, cli, sti
 };
 
-bool is_prefix(uint8_t byte) {
+constexpr bool is_prefix(uint8_t byte) {
   switch (byte) {
     case 0x26:
     case 0x2e:
@@ -36,13 +36,25 @@ bool is_prefix(uint8_t byte) {
   }
 }
 
+enum class Kind : uint8_t { Runs, Prefix, Traps };
+
+// Hundreds of thousands of bytes are asked for in the search of places for trampolines.
+constexpr std::array<Kind, 256> kKinds = [] {
+  std::array<Kind, 256> kinds{};
+  for (unsigned byte = 0; byte < kinds.size(); ++byte) {
+    const bool traps = std::ranges::find(kTrappingOpcodes, byte) != kTrappingOpcodes.end();
+    kinds[byte] = traps ? Kind::Traps : is_prefix(static_cast<uint8_t>(byte)) ? Kind::Prefix : Kind::Runs;
+  }
+  return kinds;
+}();
+
 }  // namespace
 
 bool traps_at_once(std::span<const uint8_t> code, size_t offset) {
-  while (offset < code.size() && is_prefix(code[offset])) ++offset;
+  while (offset < code.size() && kKinds[code[offset]] == Kind::Prefix) ++offset;
   if (offset >= code.size()) return false;
   const uint8_t opcode = code[offset];
-  if (std::ranges::find(kTrappingOpcodes, opcode) != kTrappingOpcodes.end()) return true;
+  if (kKinds[opcode] == Kind::Traps) return true;
 
   // Groups 4 and 5: fe has only inc and dec, and ff /7 does not exist.
   if ((opcode != 0xfe && opcode != 0xff) || offset + 1 >= code.size()) return false;
