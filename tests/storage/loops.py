@@ -170,7 +170,9 @@ def check_direct(folder):
         echo 3 > /proc/sys/vm/drop_caches
         losetup --direct-io=on /dev/loop0 {folder}/mnt/file
         cat /sys/block/loop0/loop/dio
-        dd if={image} of=/dev/loop0 bs=64k conv=fsync 2> /dev/null
+        cat {folder}/mnt/file > /dev/null
+        dd if={image} of=/dev/loop0 bs=64k oflag=direct conv=fsync 2> /dev/null
+        fincore -n -o PAGES {folder}/mnt/file | tr -d ' '
         echo 3 > /proc/sys/vm/drop_caches
         head -c 4M /dev/loop0 | cmp - {image}
         losetup -d /dev/loop0
@@ -181,7 +183,7 @@ def check_direct(folder):
         losetup --direct-io=on /dev/loop0 2>&1 | sed 's/.*: //'
         losetup -d /dev/loop0
     """
-    wanted = "1\n0\n1\nInvalid argument\n"
+    wanted = "1\n0\n1\n1024\nInvalid argument\n"
     return disks.problems_of(disks.guest(folder, script, f"ubd0={disk}", limit=120), wanted)
 
 

@@ -112,7 +112,10 @@ Result<size_t> BlockFile::write_at(uint64_t& offset, UserInBuffer& buffer, bool)
     MutexLock lock(pages_->writers);
     written = TRY(is_direct() ? cached.write_direct(offset, buffer) : cached.write(offset, buffer));
   }
-  if (is_direct()) cached.sync(offset, offset + written);
+  if (is_direct()) {
+    cached.sync(offset, offset + written);
+    if (written != 0) (void)cached.invalidate(offset >> kPageShift, ((offset + written - 1) >> kPageShift) - (offset >> kPageShift) + 1);
+  }
   pages_->cache().throttle();
   if (flags() & vfs::open_flags::kDataSync) {
     cached.sync(offset, offset + written);

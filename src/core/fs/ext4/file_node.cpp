@@ -119,6 +119,7 @@ Result<size_t> FileNode::write(uint64_t& offset, UserInBuffer& buffer, bool appe
   }
   // What did not go past the cache goes to the disk now; what is journaled into the running transaction.
   if (way == Way::Direct || is_journaled) cached_.sync(offset, offset + count);
+  if (way == Way::Direct && count != 0) (void)cached_.invalidate(offset >> kPageShift, ((offset + count - 1) >> kPageShift) - (offset >> kPageShift) + 1);
   touch_modify_and_change_time();
   contents_changed();
   volume().page_cache().throttle();

@@ -63,6 +63,18 @@ TEST_F(BackedMapping, PagesAreReadWhenTheyAreTouched) {
   EXPECT_EQ(protection(again), 0);
 }
 
+TEST_F(BackedMapping, ResidentIsWhatTheCacheHolds) {
+  for (const uint32_t type : {map_flags::kShared, map_flags::kPrivate}) {
+    const uint64_t at = map(*space_, kProtRead, type);
+    backing_.read(20 * kPageSize, 10);
+    unsigned char resident[64];
+    ASSERT_TRUE(space_->residency(at, 64 * kPageSize, reinterpret_cast<uint64_t>(resident)).ok());
+    EXPECT_EQ(resident[20], 1);
+    EXPECT_EQ(resident[63], 0);
+    for (uint64_t page = 0; page < 64; ++page) EXPECT_EQ(resident[page], backing_.cached_file().is_present(page)) << page;
+  }
+}
+
 TEST_F(BackedMapping, TheFirstWriteMakesAPageDirtyAndWritingItBackStartsAnew) {
   const uint64_t at = map(*space_, kProtRead | kProtWrite, map_flags::kShared);
   EXPECT_EQ(fault(at, kReadFault), 0);

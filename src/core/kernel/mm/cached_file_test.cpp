@@ -209,8 +209,11 @@ TEST_F(CachedFileTest, DirectAccessAgreesWithTheCache) {
   EXPECT_EQ(backing.read(2 * kPageSize, memory, 4 * kPageSize, true).take(), 4 * kPageSize);
   EXPECT_EQ(std::string(memory, 4 * kPageSize), text.substr(2 * kPageSize, 4 * kPageSize));
   EXPECT_FALSE(backing.cached_file().is_present(5));
+  EXPECT_EQ(backing.read(5 * kPageSize, kPageSize), text.substr(5 * kPageSize, kPageSize));
+  EXPECT_TRUE(backing.cached_file().is_present(5));
   memset(memory, 'D', sizeof memory);
   EXPECT_EQ(backing.write(0, std::string_view(memory, 8 * kPageSize), true).take(), 8 * kPageSize);
+  EXPECT_FALSE(backing.cached_file().is_present(5)) << "what was written past the cache does not stay in it";
   text.replace(0, 8 * kPageSize, std::string(8 * kPageSize, 'D'));
   EXPECT_EQ(backing.read(0, 64 * kPageSize), text);
   EXPECT_EQ(backing.read(7, memory, 512, true).code(), EINVAL);

@@ -12,6 +12,22 @@ namespace {
 constexpr uint64_t kDirectAlignment = 512;
 constexpr uint64_t kDirectPages = 64;  // 256 KiB at a time
 
+/// Memory that lies as whoever is below may want it for direct access, such as a loop device's file.
+class BounceBuffer {
+ public:
+  explicit BounceBuffer(uint64_t pages)
+      : bytes_(pages << kPageShift), memory_(new (std::nothrow) std::byte[bytes_ + kDirectAlignment]) {}
+  explicit operator bool() const { return memory_ != nullptr; }
+  PageMemory first_pages(uint64_t pages) const {
+    const uint64_t misplaced = reinterpret_cast<uint64_t>(memory_.get()) % kDirectAlignment;
+    return PageMemory(memory_.get() + (misplaced == 0 ? 0 : kDirectAlignment - misplaced), pages << kPageShift);
+  }
+
+ private:
+  size_t bytes_;
+  std::unique_ptr<std::byte[]> memory_;
+};
+
 }  // namespace
 
 void CachedFile::release(uint64_t chunk_index, PageMask pages) {
@@ -240,14 +256,14 @@ Result<size_t> CachedFile::read_direct(uint64_t offset, UserOutBuffer& buffer) {
   sync(offset, offset + buffer.remaining());
   const uint64_t most = (page_up(offset + buffer.remaining()) - page_down(offset)) >> kPageShift;
   const uint64_t bounce_pages = most < kDirectPages ? most : kDirectPages;
-  std::unique_ptr<std::byte[]> bounce(new (std::nothrow) std::byte[bounce_pages << kPageShift]);
+  const BounceBuffer bounce(bounce_pages);
   if (!bounce) return error(ENOMEM);
   size_t total = 0;
   while (buffer.remaining() > 0) {
     const uint64_t within = offset % kPageSize;
     uint64_t pages = (page_up(within + buffer.remaining())) >> kPageShift;
     if (pages > bounce_pages) pages = bounce_pages;
-    const PageMemory memory(bounce.get(), pages << kPageShift);
+    const PageMemory memory = bounce.first_pages(pages);
     Result<void> read = begin_fill();
     if (read.ok()) {
       read = backing_.read_pages(offset >> kPageShift, std::span(&memory, 1));
@@ -279,14 +295,14 @@ Result<size_t> CachedFile::write_direct(uint64_t offset, UserInBuffer& buffer) {
     return write(offset, buffer);
   const uint64_t first_pages = buffer.remaining() >> kPageShift;
   const uint64_t bounce_pages = first_pages < kDirectPages ? first_pages : kDirectPages;
-  std::unique_ptr<std::byte[]> bounce(new (std::nothrow) std::byte[bounce_pages << kPageShift]);
+  const BounceBuffer bounce(bounce_pages);
   if (!bounce) return error(ENOMEM);
   size_t total = 0;
   while (buffer.remaining() >= kPageSize && offset <= page_down(size) - kPageSize) {
     uint64_t pages = buffer.remaining() >> kPageShift;
     if (pages > bounce_pages) pages = bounce_pages;
     if (pages > (page_down(size) - offset) >> kPageShift) pages = (page_down(size) - offset) >> kPageShift;
-    const PageMemory memory(bounce.get(), pages << kPageShift);
+    const PageMemory memory = bounce.first_pages(pages);
     const Result<size_t> copied = buffer.get(memory);
     Result<void> written;
     if (!copied.ok()) {
@@ -312,21 +328,27 @@ Result<size_t> CachedFile::write_direct(uint64_t offset, UserInBuffer& buffer) {
   return total;
 }
 
-// Pages that are in the cache get the new contents too: mappings go on showing them.
+// Pages that are in the cache get the new contents too: mappings go on showing them. The others go, as on Linux.
 Result<void> CachedFile::write_past_cache(uint64_t first_page, PageMemory memory) {
   const uint64_t count = memory.size() >> kPageShift;
   TRY(backing_.reserve(first_page, count));
-  NoFills hold(*this);
-  PageStore::Pin pin(store_);
-  for (uint64_t page = 0; page < count; ++page) {
-    const Entry entry = store_.load((first_page + page) / kPagesInChunk);
-    const unsigned within = static_cast<unsigned>((first_page + page) % kPagesInChunk);
-    if ((entry.present >> within) & 1)
+  bool any_present = false;
+  {
+    NoFills hold(*this);
+    PageStore::Pin pin(store_);
+    for (uint64_t page = 0; page < count; ++page) {
+      const Entry entry = store_.load((first_page + page) / kPagesInChunk);
+      const unsigned within = static_cast<unsigned>((first_page + page) % kPagesInChunk);
+      if (!((entry.present >> within) & 1)) continue;
       memcpy(cache_.window().address(entry.chunk) + within * kPageSize, memory.data() + page * kPageSize, kPageSize);
+      any_present = true;
+    }
+    // A page that is being written now could overtake.
+    wait_for_write_back(first_page << kPageShift, (first_page + count) << kPageShift);
+    TRY(backing_.write_pages(first_page, std::span(&memory, 1), WriteReason::Sync));
   }
-  // A page that is being written now could overtake.
-  wait_for_write_back(first_page << kPageShift, (first_page + count) << kPageShift);
-  return backing_.write_pages(first_page, std::span(&memory, 1), WriteReason::Sync);
+  if (any_present) (void)invalidate(first_page, count);
+  return {};
 }
 
 }  // namespace umk::mm

@@ -46,7 +46,7 @@ Result<void> AddressSpace::residency(uint64_t start, uint64_t length, uint64_t u
       if (!area || !area->is_visible()) return error(ENOMEM);
       stop = area->end < end ? area->end : end;
       if (stop - done > sizeof resident * kPageSize) stop = done + sizeof resident * kPageSize;
-      if (const CachedFile* file = area->backing == Area::Backing::Cache ? area->source->cached() : nullptr; file && area->is_shared()) {
+      if (const CachedFile* file = area->backing == Area::Backing::Cache ? area->source->cached() : nullptr; file && !area->may_have_own_pages()) {
         // The host knows which pages have memory, which is more than those that hold the file's bytes.
         for (uint64_t address = done; address < stop; address += kPageSize)
           resident[(address - done) >> kPageShift] = file->is_present(area->source_offset(address) >> kPageShift);
