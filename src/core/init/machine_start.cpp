@@ -5,6 +5,7 @@
 #include "core/drivers/kmsg/log_device.h"
 #include "core/drivers/loop/loop_driver.h"
 #include "core/drivers/ubd/ubd_disk.h"
+#include "core/drivers/watchdog/watchdog.h"
 #include "core/fs/devpts/devpts.h"
 #include "core/fs/ext4/volume.h"
 #include "core/fs/hostfs/hostfs.h"
@@ -50,6 +51,7 @@ struct Parts {
         jobs(kernel),
         ttys(jobs),
         uevent_helper(kernel, devices.uevents()),
+        watchdog(request.monitor_event),
         tmpfs(window, kernel.options.memory_bytes),
         rootfs(window, kernel.options.memory_bytes, "rootfs"),
         devpts(ttys),
@@ -71,6 +73,7 @@ struct Parts {
   tty::TtyRegistry ttys;
   device::DeviceRegistry devices;
   UeventHelper uevent_helper;
+  watchdog::Watchdog watchdog;
   device::MemoryDevices memory_devices;
   block::BlockDevices block_devices;
   block_files::BlockFiles block_files{block_devices, devices, page_cache};
@@ -98,6 +101,8 @@ struct Parts {
   vfs::Caller caller() const { return {*root_credentials, *fs}; }
 };
 
+/// Set once, at boot.
+constinit watchdog::Watchdog* machine_watchdog = nullptr;
 /// The console that kernel messages go to; set once, at boot.
 constinit console::ConsoleDriver* message_console = nullptr;
 constinit uint64_t boot_time_ns = 0;
@@ -154,6 +159,8 @@ Result<void> make_parts(Kernel& kernel, Parts& parts, const StartRequest& reques
   parts.devtmpfs = TRY(fs::DevtmpfsType::create(parts.window, parts.devices, vfs.next_anonymous_device()));
   TRY(parts.memory_devices.attach(parts.devices));
   TRY(parts.log_device.attach(parts.devices));
+  TRY(parts.watchdog.attach(parts.devices));
+  machine_watchdog = &parts.watchdog;
   parts.console = TRY(console::ConsoleDriver::create(parts.jobs));
   parts.ttys.set_lines(*parts.console);
   parts.ttys.set_console(RefPtr<tty::Tty>(parts.console->terminal()));
@@ -301,6 +308,10 @@ uint32_t wait_for_end(Kernel& kernel, int* exit_code) {
   *exit_code = kernel.exit_code.load();
   return action;
 }
+
+int take_watchdog_order() { return static_cast<int>(machine_watchdog->take_order()); }
+void note_watchdog_started(int fd) { machine_watchdog->note_started(fd); }
+void note_watchdog_stopped() { machine_watchdog->note_stopped(); }
 
 void signal_first_process(Kernel& kernel, int signal) {
   MutexLock lock(kernel.tasks.mutex);

@@ -91,6 +91,10 @@ void run_disk_queue(ubd::HostQueue& queue);
 void run_console(console::ConsoleDriver& console);
 /// Sleeps until the machine is to end; the action as PowerAction numbers it. Writes everything out before it returns.
 uint32_t wait_for_end(Kernel& kernel, int* exit_code);
+/// What the monitor does for /dev/watchdog (drivers/watchdog/watchdog.h): its orders, and what became of them.
+int take_watchdog_order();
+void note_watchdog_started(int fd);
+void note_watchdog_stopped();
 /// Sends a signal to process 1 and its group, as from the kernel: what umk itself was sent on the host.
 void signal_first_process(Kernel& kernel, int signal);
 

@@ -1,5 +1,6 @@
 #include "core/init/management.h"
 #include "core/base/make.h"
+#include "core/init/machine_start.h"
 #include "core/kernel/mm/cache_window.h"
 #include "core/kernel/task/kernel.h"
 #include "engine/image/management_protocol.h"
@@ -59,6 +60,9 @@ constinit const ManagementFunctions kManagementFunctions{
           return was_there;
         },
     .exit_code = [] { return kernel().exit_code.load(); },
+    .take_watchdog_order = init::take_watchdog_order,
+    .note_watchdog_started = init::note_watchdog_started,
+    .note_watchdog_stopped = init::note_watchdog_stopped,
 };
 
 }  // namespace umk::engine

@@ -42,6 +42,10 @@ struct ManagementFunctions {
   /// What a program wrote to /proc/mconsole; false when there is nothing.
   bool (*take_notice)(char* into, uint64_t room, uint64_t* bytes);
   int (*exit_code)();
+  // Of /dev/watchdog: watchdog::Order as a number, and what became of it (core/init/machine_start.h).
+  int (*take_watchdog_order)();
+  void (*note_watchdog_started)(int fd);
+  void (*note_watchdog_stopped)();
 };
 
 extern const ManagementFunctions kManagementFunctions;

@@ -117,6 +117,7 @@ void Machine::start_kernel_thread(const char* name, void (*body)(void*), void* a
 std::optional<std::string> Machine::reap_children() {
   int status = 0;
   for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+    if (helpers_.erase(pid) != 0) continue;
     struct Call {
       const engine::ImageHeader& image;
       pid_t pid;

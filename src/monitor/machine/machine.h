@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -45,6 +46,8 @@ class Machine {
 
   /// Takes note of host processes that ended. The text is what happened when one did that should have lived: the machine is lost then.
   std::optional<std::string> reap_children();
+  /// A child of this process that is none of the machine's: it may end. On the event loop's thread, before it looks at SIGCHLD.
+  void expect_end_of(int pid) { helpers_.insert(pid); }
   /// Ends all host processes of the machine. Called by the destructor too.
   void stop();
 
@@ -52,6 +55,7 @@ class Machine {
   KernelImage image_;
   int wake_fd_ = -1;
   int nursery_pid_ = -1;
+  std::set<int> helpers_;
   bool filters_calls_ = false;
 };
 

@@ -231,8 +231,10 @@ void Session::start_management() {
 }
 
 void Session::serve() {
+  watchdog_ = std::make_unique<WatchdogHelper>(loop_, *machine_, configuration_.notify_socket);
   auto look = [this] {
     pump_->serve();
+    watchdog_->look();
     if (management_) management_->look();
     if (has_ended_.load() || machine_->has_panicked()) loop_.stop();
   };
@@ -293,6 +295,7 @@ int Session::run() {
 }
 
 void Session::leave() {
+  watchdog_ = nullptr;
   if (management_) management_->end();
   pump_ = nullptr;
   terminal_ = nullptr;

@@ -14,6 +14,7 @@
 #include "monitor/machine/machine.h"
 #include "monitor/machine/memory_sampler.h"
 #include "monitor/machine/patch_worker.h"
+#include "monitor/machine/watchdog_helper.h"
 #include "monitor/mconsole/management_console.h"
 
 namespace umk::monitor {
@@ -62,6 +63,7 @@ class Session {
   std::unique_ptr<Machine> machine_;
   std::unique_ptr<PatchWorker> patcher_;
   std::unique_ptr<MemorySampler> sampler_;
+  std::unique_ptr<WatchdogHelper> watchdog_;
   std::unique_ptr<ConsolePump> pump_;
   init::StartOutcome started_;
   std::string shield_state_;

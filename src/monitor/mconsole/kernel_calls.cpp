@@ -86,4 +86,16 @@ int KernelCalls::exit_code() {
   return code;
 }
 
+watchdog::Order KernelCalls::take_watchdog_order() {
+  int order = 0;
+  attached([&] { order = functions_.take_watchdog_order(); });
+  return static_cast<watchdog::Order>(order);
+}
+void KernelCalls::note_watchdog_started(int fd) {
+  attached([&] { functions_.note_watchdog_started(fd); });
+}
+void KernelCalls::note_watchdog_stopped() {
+  attached([&] { functions_.note_watchdog_stopped(); });
+}
+
 }  // namespace umk::monitor

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/drivers/ubd/disk_image.h"
+#include "core/drivers/watchdog/order.h"
 #include "monitor/machine/machine.h"
 
 namespace umk::monitor {
@@ -36,6 +37,9 @@ class KernelCalls {
   void give_memory(uint64_t bytes);
   std::optional<std::string> take_notice();
   int exit_code();
+  watchdog::Order take_watchdog_order();
+  void note_watchdog_started(int fd);
+  void note_watchdog_stopped();
 
  private:
   template <typename Body>
