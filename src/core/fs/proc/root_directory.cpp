@@ -4,6 +4,7 @@
 #include "core/fs/proc/machine_files.h"
 #include "core/fs/proc/process_files.h"
 #include "core/fs/proc/system_files.h"
+#include "core/fs/proc/terminal_files.h"
 
 namespace umk::proc {
 
@@ -45,6 +46,7 @@ constexpr Entry kEntries[] = {
     directory_entry("sys", kSystemEntries),
     file_entry("sysrq-trigger", refuse_to_show, 0200, store_sysrq),
     link_entry("thread-self", read_thread_self),
+    directory_entry("tty", kTerminalEntries),
     directory_entry("umk", kOwnEntries),
     file_entry("uptime", show_uptime),
     file_entry("version", show_version),
