@@ -8,6 +8,7 @@
 #include "core/kernel/mm/address_space.h"
 #include "core/kernel/task/signals.h"
 #include "core/kernel/task/task.h"
+#include "core/kernel/time/log_limit.h"
 #include "engine/gate/gate.h"
 #include "engine/resident/resident_engine.h"
 #include "engine/vessel/host_numbers.h"
@@ -15,6 +16,11 @@
 #include "engine/vessel/wishes.h"
 
 namespace umk::engine {
+
+namespace {
+// A program can start any number of such threads.
+constinit LogLimit log_limit;
+}  // namespace
 
 namespace {
 
@@ -34,7 +40,7 @@ void identify_thread(HostThread& host, Task& task) {
       },
       &attempt);
   if (borrowed.ok() && attempt.succeeded) return;
-  log(LogLevel::Error, "{} ({}): no memory below 4 GiB is free to start a thread with: killed", task.process().pid(), task.name);
+  log_limited(log_limit, "threads", LogLevel::Error, "{} ({}): no memory below 4 GiB is free to start a thread with: killed", task.process().pid(), task.name);
   (void)send_signal(task.process(), SignalInfo::from_kernel(signals::kKill));
 }
 

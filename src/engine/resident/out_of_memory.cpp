@@ -7,10 +7,16 @@
 #include "core/kernel/task/memory_claim.h"
 #include "core/kernel/task/signals.h"
 #include "core/kernel/task/task.h"
+#include "core/kernel/time/log_limit.h"
 #include "engine/image/boot_protocol.h"
 #include "engine/vessel/machine.h"
 
 namespace umk::engine {
+
+namespace {
+// Programs that need too much can be started in a loop.
+constinit LogLimit log_limit;
+}  // namespace
 
 bool kill_for_memory(const MemoryUser* users, uint64_t count, uint64_t all_bytes) {
   TaskList& tasks = machine().kernel->tasks;
@@ -33,7 +39,7 @@ bool kill_for_memory(const MemoryUser* users, uint64_t count, uint64_t all_bytes
     }
   }
   if (!victim) return false;
-  log(LogLevel::Error, "Out of memory: killed process {} ({}), which used {} KiB of {} KiB in use; mem= allows {} KiB", victim->process().pid(), victim->name,
+  log_limited(log_limit, "out of memory", LogLevel::Error, "Out of memory: killed process {} ({}), which used {} KiB of {} KiB in use; mem= allows {} KiB", victim->process().pid(), victim->name,
       its_bytes >> 10, all_bytes >> 10, machine().parameters.memory_bytes >> 10);
   (void)send_signal(victim->process(), SignalInfo::from_kernel(signals::kKill));
   return true;

@@ -6,6 +6,7 @@
 #include "core/host/calls.h"
 #include "core/kernel/task/kernel.h"
 #include "core/kernel/task/task.h"
+#include "core/kernel/time/log_limit.h"
 #include "core/sync/wait_queue.h"
 #include "engine/vessel/host_numbers.h"
 #include "engine/vessel/lost_vessel.h"
@@ -14,6 +15,11 @@
 #include "engine/vessel/wishes.h"
 
 namespace umk::engine {
+
+namespace {
+// A fork that cannot be served can be tried in a loop.
+constinit LogLimit log_limit;
+}  // namespace
 
 [[gnu::section(".umk.selectors"), gnu::aligned(4096)]] constinit SelectorLine umk_selector_lines[kSelectorCount];
 
@@ -380,7 +386,7 @@ bool finish_switch() {
     // The nursery's identity is the first: its children inherit it.
     Result<std::unique_ptr<Vessel>> made = make_vessel(0);
     if (!made.ok()) {
-      log(LogLevel::Error, "umk: no memory for another process: errno {}", made.code());
+      log_limited(log_limit, "processes", LogLevel::Error, "umk: no memory for another process: errno {}", made.code());
       continue;
     }
     Vessel* vessel = made.take().release();
@@ -389,7 +395,7 @@ bool finish_switch() {
     add_vessel(*vessel);
     const int64_t pid = umk_clone(kCloneFiles | kCloneParent | kCloneParentSettid | 17, leader.switch_rsp, &leader.tid, nullptr, 0);
     if (pid < 0) {
-      log(LogLevel::Error, "umk: the host refuses another process (errno {}): raise its limit on processes (ulimit -u)", -pid);
+      log_limited(log_limit, "processes", LogLevel::Error, "umk: the host refuses another process (errno {}): raise its limit on processes (ulimit -u)", -pid);
       remove_vessel(*vessel);
       recycle_host_thread(&leader);
       drop_vessel(*vessel);

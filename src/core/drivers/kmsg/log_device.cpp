@@ -4,7 +4,9 @@
 
 #include "core/abi/time.h"
 #include "core/kernel/task/log_reader.h"
+#include "core/kernel/task/task.h"
 #include "core/kernel/time/clocks.h"
+#include "core/kernel/time/log_limit.h"
 #include "core/kernel/vfs/open_file.h"
 #include "core/kernel/vfs/poll.h"
 
@@ -26,33 +28,14 @@ void put_escaped(TextSink& sink, std::string_view text) {
   }
 }
 
-/// How many lines a writer may bring in a while: one that loops must not push everything else out of the log.
-class RateLimit {
- public:
-  bool allows(uint64_t now_ns) {
-    constexpr uint64_t kWhileNs = 5'000'000'000;
-    constexpr uint32_t kBurst = 10;
-    if (begin_ns_ == 0 || now_ns - begin_ns_ > kWhileNs) {
-      begin_ns_ = now_ns;
-      used_ = 0;
-    }
-    if (used_++ < kBurst) return true;
-    ++suppressed_;
-    return false;
-  }
-  uint32_t suppressed() const { return suppressed_; }
-
- private:
-  uint64_t begin_ns_ = 0;
-  uint32_t used_ = 0, suppressed_ = 0;
-};
-
 class LogDeviceFile final : public vfs::OpenFile {
  public:
   LogDeviceFile(RefPtr<vfs::Inode> inode, uint32_t flags, KernelLog& log)
       : OpenFile(std::move(inode), flags), log_(log), next_(log.first_sequence()) {}
   ~LogDeviceFile() override {
-    if (limit_.suppressed() != 0) umk::log(LogLevel::Warning, "{} output lines suppressed due to ratelimiting", limit_.suppressed());
+    if (suppressed_ == 0) return;
+    const Task* const task = Task::current_or_null();
+    umk::log(LogLevel::Warning, "{}: {} output lines suppressed due to ratelimiting", task ? task->name : "kernel", suppressed_.load());
   }
 
   Result<size_t> read_at(uint64_t, UserOutBuffer& buffer) override;
@@ -66,7 +49,9 @@ class LogDeviceFile final : public vfs::OpenFile {
   KernelLog& log_;
   Mutex mutex_{LockRank::Pipe};
   uint64_t next_ GUARDED_BY(mutex_);
-  RateLimit limit_ GUARDED_BY(mutex_);
+  // One that loops must not push everything else out of the log.
+  LogLimit limit_;
+  std::atomic<uint32_t> suppressed_{0};
 };
 
 Result<size_t> LogDeviceFile::read_at(uint64_t, UserOutBuffer& buffer) {
@@ -107,9 +92,16 @@ Result<size_t> LogDeviceFile::write_at(uint64_t&, UserInBuffer& buffer, bool) {
   if (size > kMostWritten) return error(EINVAL);
   char bytes[kMostWritten];
   const size_t got = TRY(buffer.get(std::as_writable_bytes(std::span(bytes).first(size))));
-  {
-    MutexLock lock(mutex_);
-    if (!limit_.allows(time::monotonic_ns())) return got;
+  const KernelLog::ProgramLines policy = log_.program_lines.load(std::memory_order_relaxed);
+  if (policy == KernelLog::ProgramLines::Off) return got;
+  if (policy == KernelLog::ProgramLines::Limited) {
+    constexpr uint32_t kIntervalSeconds = 5, kBurst = 10;
+    uint32_t missed;
+    const bool is_allowed = limit_.allows_at(time::monotonic_ns(), kIntervalSeconds, kBurst, missed);
+    if (!is_allowed) {
+      ++suppressed_;
+      return got;
+    }
   }
   std::string_view text(bytes, got);
   int level = log_.levels.message.load();
@@ -161,6 +153,7 @@ Result<void> LogDevice::attach(device::DeviceRegistry& registry) {
 
 Result<RefPtr<vfs::OpenFile>> LogDevice::open(const vfs::Caller&, RefPtr<vfs::Inode> inode, vfs::DeviceNumber, const vfs::Path&,
                                               uint32_t flags) {
+  if (log_.program_lines.load() == KernelLog::ProgramLines::Off) return error(EPERM);
   return RefPtr<vfs::OpenFile>(TRY(make_ref<LogDeviceFile>(std::move(inode), flags, log_)));
 }
 

@@ -7,8 +7,14 @@
 #include "core/base/log.h"
 #include "core/fs/ext4/volume.h"
 #include "core/kernel/task/task.h"
+#include "core/kernel/time/log_limit.h"
 
 namespace umk::ext4 {
+
+namespace {
+// Whoever mounts, or uses what is damaged, in a loop must not flood the log.
+constinit LogLimit log_limit;
+}  // namespace
 
 namespace {
 
@@ -79,7 +85,7 @@ Result<void> Volume::promise_blocks(uint64_t count) {
 
 Result<RefPtr<Buffer>> Volume::block_bitmap(uint32_t group) {
   Result<RefPtr<Buffer>> bitmap = cache_.read(descriptor(group).block_bitmap(), BufferKind::BlockBitmap, group);
-  if (!bitmap.ok() && bitmap.code() == EUCLEAN) log(LogLevel::Error, "ext4: {}: the block bitmap of group {} is damaged", device_->name(), group);
+  if (!bitmap.ok() && bitmap.code() == EUCLEAN) log_limited(log_limit, "ext4", LogLevel::Error, "ext4: {}: the block bitmap of group {} is damaged", device_->name(), group);
   return bitmap;
 }
 

@@ -13,8 +13,14 @@
 
 #include "core/base/log.h"
 #include "core/fs/ext4/node.h"
+#include "core/kernel/time/log_limit.h"
 
 namespace umk::ext4 {
+
+namespace {
+// Whoever mounts, or uses what is damaged, in a loop must not flood the log.
+constinit LogLimit log_limit;
+}  // namespace
 
 namespace {
 
@@ -47,7 +53,7 @@ Result<void> Volume::grow_alone(Work work) {
   const uint32_t last_index = geometry_.descriptor_blocks() - 1;
   Result<void> outcome = work();
   if (geometry_.block_count != old_blocks) {
-    log(LogLevel::Info, "ext4: {}: grown from {} to {} blocks", device_->name(), old_blocks, geometry_.block_count);
+    log_limited(log_limit, "ext4", LogLevel::Info, "ext4: {}: grown from {} to {} blocks", device_->name(), old_blocks, geometry_.block_count);
     const Result<void> written = journal_.checkpoint();
     if (outcome.ok()) outcome = written;
     if (written.ok()) write_backups(last_index);
@@ -389,7 +395,7 @@ void Volume::write_backups(uint32_t first_index) {
     return device_->flush();
   };
   const Result<void> written = write_all();
-  if (!written.ok()) log(LogLevel::Warning, "ext4: {}: copies of the superblock were not brought up to date, errno {}", device_->name(), written.code());
+  if (!written.ok()) log_limited(log_limit, "ext4", LogLevel::Warning, "ext4: {}: copies of the superblock were not brought up to date, errno {}", device_->name(), written.code());
 }
 
 }  // namespace umk::ext4

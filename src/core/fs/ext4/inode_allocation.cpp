@@ -3,8 +3,14 @@
 
 #include "core/base/log.h"
 #include "core/fs/ext4/volume.h"
+#include "core/kernel/time/log_limit.h"
 
 namespace umk::ext4 {
+
+namespace {
+// Whoever mounts, or uses what is damaged, in a loop must not flood the log.
+constinit LogLimit log_limit;
+}  // namespace
 
 std::optional<uint32_t> Volume::choose_group(uint32_t parent, bool is_directory) {
   const uint32_t parent_group = (parent - 1) / geometry_.inodes_per_group;
@@ -34,7 +40,7 @@ Result<RefPtr<Buffer>> Volume::usable_inode_bitmap(Journal::Handle& handle, uint
   GroupDescriptor d = descriptor(group);
   if (!geometry_.has_group_checksums() || !(d.flags() & group_flags::kInodesUninitialised)) {
     Result<RefPtr<Buffer>> bitmap = cache_.read(d.inode_bitmap(), BufferKind::InodeBitmap, group);
-    if (!bitmap.ok() && bitmap.code() == EUCLEAN) log(LogLevel::Error, "ext4: {}: the inode bitmap of group {} is damaged", device_->name(), group);
+    if (!bitmap.ok() && bitmap.code() == EUCLEAN) log_limited(log_limit, "ext4", LogLevel::Error, "ext4: {}: the inode bitmap of group {} is damaged", device_->name(), group);
     return bitmap;
   }
   RefPtr<Buffer> bitmap = TRY(cache_.make(d.inode_bitmap(), BufferKind::InodeBitmap, group));

@@ -5,8 +5,14 @@
 
 #include "core/base/log.h"
 #include "core/fs/ext4/journal.h"
+#include "core/kernel/time/log_limit.h"
 
 namespace umk::ext4 {
+
+namespace {
+// Whoever mounts, or uses what is damaged, in a loop must not flood the log.
+constinit LogLimit log_limit;
+}  // namespace
 
 namespace {
 
@@ -103,7 +109,7 @@ Result<uint32_t> Journal::recover() {
           if (walk == Walk::Replay && !is_revoked(revoked, tag->block, sequence - log_.sequence)) {
             TRY(read_log_block(at, data));
             if (!log_.data_matches(*tag, data, sequence)) {
-              log(LogLevel::Error, "ext4: a block of the journal is damaged, for block {}", tag->block);
+              log_limited(log_limit, "ext4", LogLevel::Error, "ext4: a block of the journal is damaged, for block {}", tag->block);
               return error(EUCLEAN);
             }
             if ((tag->block + 1) * size > cache_.device().size_bytes()) return error(EUCLEAN);

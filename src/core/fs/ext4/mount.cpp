@@ -4,9 +4,15 @@
 #include "core/base/log.h"
 #include "core/fs/ext4/directory_node.h"
 #include "core/fs/ext4/node.h"
+#include "core/kernel/time/log_limit.h"
 #include "core/kernel/vfs/caller.h"
 
 namespace umk::ext4 {
+
+namespace {
+// Whoever mounts, or uses what is damaged, in a loop must not flood the log.
+constinit LogLimit log_limit;
+}  // namespace
 
 namespace {
 
@@ -20,7 +26,7 @@ Result<Geometry> read_geometry(block::BlockDevice& device, Bytes superblock, boo
     if (parsed.ok() && (!parsed.value().has_incompat(incompat::kRecover) || parsed.value().journal_inode == 0)) parsed = error(EUCLEAN);
   }
   if (!parsed.ok()) {
-    log(LogLevel::Error, "ext4: {}: {}", device.name(), reason);
+    log_limited(log_limit, "ext4", LogLevel::Error, "ext4: {}: {}", device.name(), reason);
     return parsed;
   }
   const Geometry& geometry = parsed.value();
@@ -28,15 +34,15 @@ Result<Geometry> read_geometry(block::BlockDevice& device, Bytes superblock, boo
     char names[256];
     BufferSink sink(names);
     name_features(sink, FeatureSet::Incompatible, unknown);
-    log(LogLevel::Error, "ext4: {}: cannot be mounted, as it has features that are not supported: {}", device.name(), sink.view());
+    log_limited(log_limit, "ext4", LogLevel::Error, "ext4: {}: cannot be mounted, as it has features that are not supported: {}", device.name(), sink.view());
     return error(EINVAL);
   }
   if (geometry.block_size > kPageSize) {
-    log(LogLevel::Error, "ext4: {}: blocks of {} bytes are not supported", device.name(), geometry.block_size);
+    log_limited(log_limit, "ext4", LogLevel::Error, "ext4: {}: blocks of {} bytes are not supported", device.name(), geometry.block_size);
     return error(EINVAL);
   }
   if (geometry.block_count > device.size_bytes() >> geometry.block_bits) {
-    log(LogLevel::Error, "ext4: {}: the filesystem has {} blocks, the device only {}", device.name(), geometry.block_count, device.size_bytes() >> geometry.block_bits);
+    log_limited(log_limit, "ext4", LogLevel::Error, "ext4: {}: the filesystem has {} blocks, the device only {}", device.name(), geometry.block_count, device.size_bytes() >> geometry.block_bits);
     return error(EINVAL);
   }
   return parsed;
@@ -48,7 +54,7 @@ bool may_be_written(block::BlockDevice& device, const Geometry& geometry) {
   char names[256];
   BufferSink sink(names);
   name_features(sink, FeatureSet::ReadOnlyCompatible, unknown);
-  log(LogLevel::Error, "ext4: {}: can be mounted only read-only, as it has features that are not supported: {}", device.name(), sink.view());
+  log_limited(log_limit, "ext4", LogLevel::Error, "ext4: {}: can be mounted only read-only, as it has features that are not supported: {}", device.name(), sink.view());
   return false;
 }
 
@@ -86,7 +92,7 @@ Result<RefPtr<Volume>> Volume::mount(std::string_view type_name, RefPtr<block::B
     volume->set_read_only(false);
     Result<void> orphans = volume->process_orphans();
     if (!orphans.ok()) {
-      log(LogLevel::Error, "ext4: {}: orphans could not be freed, errno {}", device->name(), orphans.code());
+      log_limited(log_limit, "ext4", LogLevel::Error, "ext4: {}: orphans could not be freed, errno {}", device->name(), orphans.code());
       volume->stop_writing();
       return orphans.failure();
     }
@@ -122,7 +128,7 @@ Result<void> Volume::load_groups(Replay replay) {
   for (uint32_t group = 0; group < geometry_.group_count; ++group) {
     const GroupDescriptor d = descriptor(group);
     if (!d.is_intact(geometry_, group) || !d.is_sane(geometry_, group)) {
-      log(LogLevel::Error, "ext4: {}: the descriptor of group {} is damaged", device_->name(), group);
+      log_limited(log_limit, "ext4", LogLevel::Error, "ext4: {}: the descriptor of group {} is damaged", device_->name(), group);
       return error(EUCLEAN);
     }
     if (replay == Replay::ToCome) return {};
@@ -178,7 +184,7 @@ Result<void> Volume::open_journal(bool read_only) {
   const bool needs_recovery = geometry_.has_incompat(incompat::kRecover);
   if (geometry_.journal_inode == 0) {
     if (geometry_.has_compat(compat::kHasJournal)) {
-      log(LogLevel::Error, "ext4: {}: journals on other devices are not supported", device_->name());
+      log_limited(log_limit, "ext4", LogLevel::Error, "ext4: {}: journals on other devices are not supported", device_->name());
       return error(EINVAL);
     }
     return {};
@@ -186,7 +192,7 @@ Result<void> Volume::open_journal(bool read_only) {
   if (options_.no_load) return {};
   const bool may_write = !device_->is_read_only();
   if (needs_recovery && !may_write) {
-    log(LogLevel::Error, "ext4: {}: the journal must be replayed and the device is read-only; the option noload mounts it as it is", device_->name());
+    log_limited(log_limit, "ext4", LogLevel::Error, "ext4: {}: the journal must be replayed and the device is read-only; the option noload mounts it as it is", device_->name());
     return error(EROFS);
   }
   Vector<Extent> layout;
@@ -212,11 +218,11 @@ Result<void> Volume::open_journal(bool read_only) {
   std::string_view reason = "damaged";
   Result<uint32_t> replayed = journal_.open_log(std::move(layout), blocks, may_write && needs_recovery, reason);
   if (!replayed.ok()) {
-    log(LogLevel::Error, "ext4: {}: the journal cannot be used: {}", device_->name(), reason);
+    log_limited(log_limit, "ext4", LogLevel::Error, "ext4: {}: the journal cannot be used: {}", device_->name(), reason);
     return replayed.failure();
   }
   if (needs_recovery && may_write) {
-    log(LogLevel::Info, "ext4: {}: recovery complete, {} transactions", device_->name(), replayed.value());
+    log_limited(log_limit, "ext4", LogLevel::Info, "ext4: {}: recovery complete, {} transactions", device_->name(), replayed.value());
     TRY(reload(read_only));
   }
   return {};
@@ -245,7 +251,7 @@ Result<void> Volume::start_writing() {
   if (is_writing_) return {};
   const Bytes raw = superblock_bytes();
   const uint16_t old_state = mount_state(raw);
-  if (old_state & state::kErrors) log(LogLevel::Warning, "ext4: {}: mounted with errors, e2fsck is recommended", device_->name());
+  if (old_state & state::kErrors) log_limited(log_limit, "ext4", LogLevel::Warning, "ext4: {}: mounted with errors, e2fsck is recommended", device_->name());
   if (journal_.has_log()) {
     set_feature(raw, FeatureSet::Incompatible, incompat::kRecover, true);
   } else {
@@ -299,7 +305,7 @@ void Volume::stop_writing() {
     return device_->flush();
   };
   const Result<void> finished = finish();
-  if (!finished.ok()) log(LogLevel::Error, "ext4: {}: could not be left clean, errno {}", device_->name(), finished.code());
+  if (!finished.ok()) log_limited(log_limit, "ext4", LogLevel::Error, "ext4: {}: could not be left clean, errno {}", device_->name(), finished.code());
 }
 
 void Volume::unmounted() {

@@ -2,8 +2,14 @@
 
 #include "core/abi/errno.h"
 #include "core/base/log.h"
+#include "core/kernel/time/log_limit.h"
 
 namespace umk::ext4 {
+
+namespace {
+// Whoever mounts, or uses what is damaged, in a loop must not flood the log.
+constinit LogLimit log_limit;
+}  // namespace
 
 namespace {
 
@@ -95,7 +101,7 @@ Result<void> MountOptions::parse(std::string_view text) {
       if (!id || *id >= UINT32_MAX) return error(EINVAL);
       (name == "resuid" ? reserved_uid : reserved_gid) = static_cast<uint32_t>(*id);
     } else if (!is_among(kWithoutEffectWithValue, name)) {
-      log(LogLevel::Error, "ext4: unknown mount option \"{}\"", option);
+      log_limited(log_limit, "ext4", LogLevel::Error, "ext4: unknown mount option \"{}\"", option);
       return error(EINVAL);
     }
   }

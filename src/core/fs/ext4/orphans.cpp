@@ -5,8 +5,14 @@
 #include "core/base/log.h"
 #include "core/fs/ext4/file_node.h"
 #include "core/fs/ext4/node.h"
+#include "core/kernel/time/log_limit.h"
 
 namespace umk::ext4 {
+
+namespace {
+// Whoever mounts, or uses what is damaged, in a loop must not flood the log.
+constinit LogLimit log_limit;
+}  // namespace
 
 Result<void> Volume::add_orphan(Journal::Handle& handle, Node& node) {
   MutexLock lock(orphans_mutex_);
@@ -137,7 +143,7 @@ Result<void> Volume::process_orphans() {
     set_last_orphan(superblock_bytes(), next);
     ++freed;
   }
-  if (freed != 0) log(LogLevel::Info, "ext4: {}: {} orphans freed", device_->name(), freed);
+  if (freed != 0) log_limited(log_limit, "ext4", LogLevel::Info, "ext4: {}: {} orphans freed", device_->name(), freed);
   return {};
 }
 

@@ -5,11 +5,17 @@
 #include "core/base/log.h"
 #include "core/fs/ext4/directory_node.h"
 #include "core/fs/ext4/node.h"
+#include "core/kernel/time/log_limit.h"
 #include "core/lib/ext4_format/checksum.h"
 #include "core/lib/ext4_format/directory_block.h"
 #include "core/lib/ext4_format/htree.h"
 
 namespace umk::ext4 {
+
+namespace {
+// Whoever mounts, or uses what is damaged, in a loop must not flood the log.
+constinit LogLimit log_limit;
+}  // namespace
 
 RefPtr<vfs::Inode> Volume::root() {
   Result<RefPtr<Node>> found = node(kRootInode);
@@ -122,7 +128,7 @@ void Volume::retire(Node& node) {
     return free_inode(handle, node.inode_number(), node.is_directory());
   };
   const Result<void> finished = finish();
-  if (!finished.ok() && finished.code() != EROFS) log(LogLevel::Error, "ext4: {}: inode {} could not be written back, errno {}", device_->name(), node.number(), finished.code());
+  if (!finished.ok() && finished.code() != EROFS) log_limited(log_limit, "ext4", LogLevel::Error, "ext4: {}: inode {} could not be written back, errno {}", device_->name(), node.number(), finished.code());
 }
 
 Result<Volume::InodePlace> Volume::inode_place(uint32_t number) {
@@ -177,7 +183,7 @@ Result<void> Volume::sync_node(uint32_t transaction) {
 // --- damage
 
 Error Volume::damaged(std::string_view what, uint32_t inode, uint64_t block, const char* function, int line) {
-  log(LogLevel::Error, "ext4: {}: damaged: {}, inode {}, block {} ({}:{})", device_->name(), what, inode, block, function, line);
+  log_limited(log_limit, "ext4", LogLevel::Error, "ext4: {}: damaged: {}, inode {}, block {} ({}:{})", device_->name(), what, inode, block, function, line);
   {
     // Noted in the superblock later: whoever found the damage may hold any lock of the filesystem.
     MutexLock lock(error_mutex_);

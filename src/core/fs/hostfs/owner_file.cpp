@@ -4,8 +4,14 @@
 
 #include "core/host/calls.h"
 #include "core/host/file_calls.h"
+#include "core/kernel/time/log_limit.h"
 
 namespace umk::hostfs {
+
+namespace {
+// Whoever mounts, or uses what is damaged, in a loop must not flood the log.
+constinit LogLimit log_limit;
+}  // namespace
 
 namespace {
 
@@ -95,7 +101,7 @@ Result<void> OwnerFile::load(RefPtr<HostDescriptor> top, bool read_only) {
   if (opened.code() == ENOENT) return {};
   if (opened.code() == EACCES) {
     // Somebody else's notes, in a directory that is his: it is shown as the host has it.
-    log(LogLevel::Warning, "hostfs: {} cannot be read: owners and modes that it notes are not shown", kFile);
+    log_limited(log_limit, "hostfs", LogLevel::Warning, "hostfs: {} cannot be read: owners and modes that it notes are not shown", kFile);
     return {};
   }
   const OpenedFile file(TRY(std::move(opened)));

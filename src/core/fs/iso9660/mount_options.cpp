@@ -1,8 +1,14 @@
 #include "core/fs/iso9660/mount_options.h"
 
 #include "core/base/log.h"
+#include "core/kernel/time/log_limit.h"
 
 namespace umk::iso9660 {
+
+namespace {
+// Whoever mounts, or uses what is damaged, in a loop must not flood the log.
+constinit LogLimit log_limit;
+}  // namespace
 
 Result<void> MountOptions::parse(std::string_view text) {
   struct Switch {
@@ -49,7 +55,7 @@ Result<void> MountOptions::parse(std::string_view text) {
     else if (name == "block" && number && (*number == 512 || *number == 1024 || *number == 2048))
       block_size = static_cast<uint32_t>(*number);
     else {
-      log(LogLevel::Error, "iso9660: unknown mount option \"{}\"", option);
+      log_limited(log_limit, "iso9660", LogLevel::Error, "iso9660: unknown mount option \"{}\"", option);
       return error(EINVAL);
     }
   }

@@ -16,6 +16,7 @@
 #include "core/fs/tmpfs/tmpfs.h"
 #include "core/kernel/device/device_registry.h"
 #include "core/kernel/task/fake_machine.h"
+#include "core/kernel/time/log_limit.h"
 #include "core/kernel/vfs/vfs.h"
 
 namespace umk::proc {
@@ -568,6 +569,37 @@ TEST_F(ProcTest, LogLevelsAreReadAndWritten) {
   EXPECT_EQ(put("/proc/sys/kernel/printk", "many"), EINVAL);
   EXPECT_EQ(put("/proc/sysrq-trigger", "4"), 0);
   EXPECT_EQ(get("/proc/sys/kernel/printk"), "4\t5\t2\t6\n");
+}
+
+TEST_F(ProcTest, LogLimitsAreReadAndWritten) {
+  EXPECT_EQ(get("/proc/sys/kernel/printk_ratelimit"), "5\n");
+  EXPECT_EQ(get("/proc/sys/kernel/printk_ratelimit_burst"), "10\n");
+  EXPECT_EQ(put("/proc/sys/kernel/printk_ratelimit_burst", "25\n"), 0);
+  EXPECT_EQ(get("/proc/sys/kernel/printk_ratelimit_burst"), "25\n");
+  EXPECT_EQ(log_limit_settings().burst.load(), 25u);
+  EXPECT_EQ(put("/proc/sys/kernel/printk_ratelimit", "-1"), EINVAL);
+  log_limit_settings().burst = 10;
+}
+
+TEST_F(ProcTest, WritersOfTheLogAreLimitedUnlessBootFixedThem) {
+  EXPECT_EQ(get("/proc/sys/kernel/printk_devkmsg"), "ratelimit\n");
+  EXPECT_EQ(put("/proc/sys/kernel/printk_devkmsg", "on\n"), 0);
+  EXPECT_EQ(get("/proc/sys/kernel/printk_devkmsg"), "on\n");
+  EXPECT_EQ(machine_.kernel.kernel_log.program_lines.load(), KernelLog::ProgramLines::On);
+  EXPECT_EQ(put("/proc/sys/kernel/printk_devkmsg", "sometimes"), EINVAL);
+  machine_.kernel.kernel_log.program_lines_are_fixed = true;
+  EXPECT_EQ(put("/proc/sys/kernel/printk_devkmsg", "off"), EINVAL);
+  EXPECT_EQ(get("/proc/sys/kernel/printk_devkmsg"), "on\n");
+}
+
+TEST_F(ProcTest, LogIsReadWithoutTimesWhenTheseAreOff) {
+  machine_.kernel.kernel_log.append(LogLevel::Warning, "one");
+  machine_.kernel.kernel_log.shows_time = false;
+  const RefPtr<OpenFile> file = open("/proc/kmsg", open_flags::kNonBlock).take();
+  std::string text(64, '\0');
+  UserOutBuffer buffer(reinterpret_cast<uint64_t>(text.data()), text.size());
+  text.resize(file->read(buffer).take());
+  EXPECT_EQ(text, "<4>one\n");
 }
 
 TEST_F(ProcTest, LogIsReadOnce) {

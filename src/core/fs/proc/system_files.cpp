@@ -11,6 +11,7 @@
 #include "core/kernel/mm/address_space.h"
 #include "core/kernel/mm/cache_window.h"
 #include "core/kernel/task/version.h"
+#include "core/kernel/time/log_limit.h"
 #include "core/kernel/vfs/pipe.h"
 #include "core/kernel/vfs/vfs.h"
 
@@ -49,6 +50,30 @@ Result<void> show_log_levels(const Context& context, TextSink& sink) {
   format(sink, "{}\t{}\t{}\t{}\n", levels.console.load(), levels.message.load(), levels.lowest_console.load(), levels.console_at_boot.load());
   return {};
 }
+template <std::atomic<uint32_t> LogLimitSettings::* setting>
+Result<void> show_log_limit(const Context&, TextSink& sink) {
+  format(sink, "{}\n", (log_limit_settings().*setting).load());
+  return {};
+}
+template <std::atomic<uint32_t> LogLimitSettings::* setting>
+Result<void> store_log_limit(const Context&, std::string_view text) {
+  constexpr uint64_t kHighest = INT32_MAX / 1000;
+  (log_limit_settings().*setting).store(static_cast<uint32_t>(TRY(parse_setting(text, kHighest))));
+  return {};
+}
+
+Result<void> show_program_lines(const Context& context, TextSink& sink) {
+  format(sink, "{}\n", spell(context.kernel.kernel_log.program_lines.load()));
+  return {};
+}
+Result<void> store_program_lines(const Context& context, std::string_view text) {
+  KernelLog& log = context.kernel.kernel_log;
+  const std::optional<KernelLog::ProgramLines> lines = parse_program_lines(first_line(text));
+  if (!lines || log.program_lines_are_fixed.load()) return error(EINVAL);
+  log.program_lines.store(*lines);
+  return {};
+}
+
 Result<void> store_log_levels(const Context& context, std::string_view text) {
   constexpr uint64_t kHighest = INT32_MAX;
   KernelLog::Levels& levels = context.kernel.kernel_log.levels;
@@ -120,6 +145,9 @@ constexpr Entry kKernelEntries[] = {
     sysctl_entry("panic", show_number<0>),
     sysctl_entry("pid_max", show_number<TaskList::kMaximumId>),
     sysctl_entry("printk", show_log_levels, 0644, store_log_levels),
+    sysctl_entry("printk_devkmsg", show_program_lines, 0644, store_program_lines),
+    sysctl_entry("printk_ratelimit", show_log_limit<&LogLimitSettings::interval_seconds>, 0644, store_log_limit<&LogLimitSettings::interval_seconds>),
+    sysctl_entry("printk_ratelimit_burst", show_log_limit<&LogLimitSettings::burst>, 0644, store_log_limit<&LogLimitSettings::burst>),
     directory_entry("random", kRandomEntries),
     sysctl_entry("randomize_va_space", show_number<2>),
     sysctl_entry("tainted", show_number<0>),

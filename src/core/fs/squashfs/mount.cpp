@@ -1,9 +1,15 @@
 // Opening an image, and what mount(8) and statfs(2) want to know of it.
 #include "core/base/log.h"
 #include "core/fs/squashfs/nodes.h"
+#include "core/kernel/time/log_limit.h"
 #include "core/lib/squashfs_format/attributes.h"
 
 namespace umk::squashfs {
+
+namespace {
+// Whoever mounts, or uses what is damaged, in a loop must not flood the log.
+constinit LogLimit log_limit;
+}  // namespace
 
 namespace {
 constexpr int64_t kMagic = 0x73717368;
@@ -19,7 +25,7 @@ Result<void> Volume::parse_options(std::string_view text) {
   while (!text.empty()) {
     const std::string_view option = split_first(text, ',');
     if (option.empty() || option == "errors=continue" || option.starts_with("threads=")) continue;
-    log(LogLevel::Error, "squashfs: unknown mount option \"{}\"", option);
+    log_limited(log_limit, "squashfs", LogLevel::Error, "squashfs: unknown mount option \"{}\"", option);
     return error(EINVAL);
   }
   return {};
@@ -34,11 +40,11 @@ Result<RefPtr<Volume>> Volume::mount(RefPtr<block::BlockDevice> device, mm::Page
   std::string_view reason;
   const Result<Layout> layout = Layout::parse(sector, device->size_bytes(), reason);
   if (!layout.ok()) {
-    if (!reason.empty()) log(LogLevel::Error, "squashfs: {}: cannot be mounted: {}", device->name(), reason);
+    if (!reason.empty()) log_limited(log_limit, "squashfs", LogLevel::Error, "squashfs: {}: cannot be mounted: {}", device->name(), reason);
     return layout.failure();
   }
   if (layout.value().compressor == Compressor::Lzma) {
-    log(LogLevel::Error, "squashfs: {}: cannot be mounted: {} is not supported, only gzip, lzo, xz, lz4 and zstd", device->name(),
+    log_limited(log_limit, "squashfs", LogLevel::Error, "squashfs: {}: cannot be mounted: {} is not supported, only gzip, lzo, xz, lz4 and zstd", device->name(),
         name_of(Compressor::Lzma));
     return error(EINVAL);
   }

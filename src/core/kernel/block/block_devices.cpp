@@ -2,9 +2,16 @@
 
 #include "core/base/bits.h"
 #include "core/base/log.h"
+#include "core/kernel/time/log_limit.h"
 #include "core/lib/partition_table/partition_table.h"
 
 namespace umk::block {
+
+namespace {
+// Tables can be read again in a loop; a machine that starts has many.
+constexpr uint32_t kTablesInOneGo = 64;
+constinit LogLimit log_limit(kTablesInOneGo);
+}  // namespace
 
 namespace {
 
@@ -93,7 +100,7 @@ Result<void> BlockDevices::scan(BlockDevice& disk, Scan which) {
   DiskReader reader(disk);
   Result<partition_table::Table> table = partition_table::read_table(reader, disk.size_bytes(), disk.logical_block_bytes());
   if (!table.ok()) {
-    log(LogLevel::Error, "{}: the partition table cannot be read: errno {}", disk.name(), table.code());
+    log_limited(log_limit, "partitions", LogLevel::Error, "{}: the partition table cannot be read: errno {}", disk.name(), table.code());
     return {};
   }
   // As Linux: programs hear that the table was read anew, where there is one.
@@ -103,7 +110,7 @@ Result<void> BlockDevices::scan(BlockDevice& disk, Scan which) {
     const RefPtr<BlockDevice> partition = TRY(insert_partition(disk, place.number, place.first_byte, place.bytes));
     format(found, " {}", partition->name());
   }
-  if (!found.view().empty()) log(LogLevel::Info, " {}:{}", disk.name(), found.view());
+  if (!found.view().empty()) log_limited(log_limit, "partitions", LogLevel::Info, " {}:{}", disk.name(), found.view());
   return {};
 }
 

@@ -5,8 +5,14 @@
 #include "core/kernel/task/kernel.h"
 #include "core/kernel/task/signal_delivery.h"
 #include "core/kernel/task/signals.h"
+#include "core/kernel/time/log_limit.h"
 
 namespace umk {
+
+namespace {
+// Of intruders: a program can start any number of them.
+constinit LogLimit log_limit;
+}  // namespace
 
 namespace {
 
@@ -30,7 +36,7 @@ void resolve_fault(Task& task, const Trap& trap) {
 
 /// The guest tried to get past the shield: whatever it was up to, its process ends.
 void end_intruder(Task& task, const Trap& trap) {
-  log(LogLevel::Error, "shield: killed process {} ({}), which jumped into the kernel at {:x}", task.process().pid(), task.name, trap.address);
+  log_limited(log_limit, "shield", LogLevel::Error, "shield: killed process {} ({}), which jumped into the kernel at {:x}", task.process().pid(), task.name, trap.address);
   (void)send_signal(task.process(), SignalInfo::from_kernel(signals::kKill));
 }
 

@@ -92,6 +92,21 @@ void KernelLog::set_read_position(uint64_t sequence) {
   read_position_ = sequence;
 }
 
+std::string_view spell(KernelLog::ProgramLines lines) {
+  switch (lines) {
+    case KernelLog::ProgramLines::Limited: return "ratelimit";
+    case KernelLog::ProgramLines::On: return "on";
+    case KernelLog::ProgramLines::Off: return "off";
+  }
+  return {};
+}
+
+std::optional<KernelLog::ProgramLines> parse_program_lines(std::string_view text) {
+  for (const auto lines : {KernelLog::ProgramLines::Limited, KernelLog::ProgramLines::On, KernelLog::ProgramLines::Off})
+    if (text == spell(lines)) return lines;
+  return {};
+}
+
 namespace {
 // log() knows no Kernel, so the ring that it feeds is named here, once at boot.
 KernelLog* fed_log = nullptr;

@@ -6,7 +6,9 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <optional>
 
+#include "core/abi/device_number.h"
 #include "core/base/log.h"
 #include "core/sync/wait_queue.h"
 
@@ -45,7 +47,25 @@ class KernelLog {
     std::atomic<int> console_before_off{-1};  // syslog(2): the level that "console on" brings back
   };
   Levels levels;
-  bool is_shown(LogLevel level) const { return static_cast<int>(level) < levels.console.load(std::memory_order_relaxed); }
+  std::atomic<bool> ignores_level{false};  // ignore_loglevel: the console shows everything
+  std::atomic<bool> shows_time{true};      // printk.time: lines begin with the seconds since boot
+  bool is_shown(LogLevel level) const {
+    return static_cast<int>(level) < levels.console.load(std::memory_order_relaxed) || ignores_level.load(std::memory_order_relaxed);
+  }
+
+  /// Where it is shown: console=. The preferred one is /dev/console. Set at boot, the last first.
+  struct Console {
+    char name[8] = {};
+    DeviceNumber device;
+  };
+  static constexpr size_t kMostConsoles = 8;
+  std::array<Console, kMostConsoles> consoles;
+  size_t console_count = 0;
+
+  /// What becomes of lines that programs write to /dev/kmsg: /proc/sys/kernel/printk_devkmsg.
+  enum class ProgramLines : uint8_t { Limited, On, Off };
+  std::atomic<ProgramLines> program_lines{ProgramLines::Limited};
+  std::atomic<bool> program_lines_are_fixed{false};  // by printk.devkmsg= at boot: the machine's programs cannot change it
 
   /// Woken by each record.
   WaitQueue& arrivals() { return arrivals_; }
@@ -72,6 +92,10 @@ class KernelLog {
   std::array<char, kBytes> ring_;
   WaitQueue arrivals_;
 };
+
+/// As /proc/sys/kernel/printk_devkmsg has it: "ratelimit", "on", "off".
+std::string_view spell(KernelLog::ProgramLines lines);
+std::optional<KernelLog::ProgramLines> parse_program_lines(std::string_view text);
 
 /// A line of somebody else than the kernel: kept with its facility, and shown on the console as any other.
 void log_line_of(uint8_t facility, LogLevel level, std::string_view line);

@@ -27,10 +27,12 @@ Result<void> wait_for(KernelLog& log, uint64_t sequence) {
   }
 }
 
-size_t spell(const KernelLog::Record& record, std::span<char> into) {
+size_t spell(const KernelLog& log, const KernelLog::Record& record, std::span<char> into) {
   BufferSink sink(into);
-  format(sink, "<{}>[{5}.{06}] {}\n", static_cast<unsigned>(record.facility) * 8 + static_cast<unsigned>(record.level),
-         record.time_ns / kNanosecondsPerSecond, record.time_ns % kNanosecondsPerSecond / 1000, record.view());
+  format(sink, "<{}>", static_cast<unsigned>(record.facility) * 8 + static_cast<unsigned>(record.level));
+  if (log.shows_time.load(std::memory_order_relaxed))
+    format(sink, "[{5}.{06}] ", record.time_ns / kNanosecondsPerSecond, record.time_ns % kNanosecondsPerSecond / 1000);
+  format(sink, "{}\n", record.view());
   return sink.view().size();
 }
 
@@ -41,7 +43,7 @@ Result<size_t> read_next(KernelLog& log, UserOutBuffer& buffer, bool nonblocking
   char text[kLineBytes];
   size_t done = 0;
   while (log.read(log.read_position(), record)) {
-    const size_t length = spell(record, text);
+    const size_t length = spell(log, record, text);
     if (length > buffer.remaining()) break;
     if (const Result<void> put = put_line(buffer, {text, length}); !put.ok()) return done != 0 ? Result<size_t>(done) : put.failure();
     log.set_read_position(record.sequence + 1);
@@ -54,7 +56,7 @@ size_t unread_bytes(KernelLog& log) {
   size_t bytes = 0;
   KernelLog::Record record;
   char text[kLineBytes];
-  for (uint64_t at = log.read_position(); log.read(at, record); at = record.sequence + 1) bytes += spell(record, text);
+  for (uint64_t at = log.read_position(); log.read(at, record); at = record.sequence + 1) bytes += spell(log, record, text);
   return bytes;
 }
 
@@ -63,14 +65,14 @@ Result<size_t> read_last(KernelLog& log, UserOutBuffer& buffer) {
   char text[kLineBytes];
   uint64_t from = log.clear_position();
   size_t total = 0;
-  for (uint64_t at = from; log.read(at, record); at = record.sequence + 1) total += spell(record, text);
+  for (uint64_t at = from; log.read(at, record); at = record.sequence + 1) total += spell(log, record, text);
   while (total > buffer.remaining() && log.read(from, record)) {
-    total -= spell(record, text);
+    total -= spell(log, record, text);
     from = record.sequence + 1;
   }
   size_t done = 0;
   for (uint64_t at = from; log.read(at, record); at = record.sequence + 1) {
-    const size_t length = spell(record, text);
+    const size_t length = spell(log, record, text);
     if (length > buffer.remaining()) break;
     TRY(put_line(buffer, {text, length}));
     done += length;

@@ -8,8 +8,8 @@ namespace umk::log_reader {
 
 /// Room for one record as text.
 inline constexpr size_t kLineBytes = KernelLog::kMaximumLine + 48;
-/// A record as lines show it: "<6>[    0.012345] text\n"; returns how long that is.
-size_t spell(const KernelLog::Record& record, std::span<char> into);
+/// A record as lines show it: "<6>[    0.012345] text\n", the time as the log is set; returns how long that is.
+size_t spell(const KernelLog& log, const KernelLog::Record& record, std::span<char> into);
 
 /// Sleeps until the record of that number is there. ERESTARTSYS.
 Result<void> wait_for(KernelLog& log, uint64_t sequence);

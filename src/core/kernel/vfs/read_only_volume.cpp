@@ -4,8 +4,14 @@
 #include <cstring>
 
 #include "core/base/log.h"
+#include "core/kernel/time/log_limit.h"
 
 namespace umk::vfs {
+
+namespace {
+// Damaged metadata can be read in a loop.
+constinit LogLimit log_limit;
+}  // namespace
 
 // --- inodes in use
 
@@ -98,7 +104,7 @@ Result<void> ReadOnlyVolume::read_bytes(uint64_t offset, std::span<std::byte> in
 }
 
 Error ReadOnlyVolume::damaged(std::string_view what, uint64_t place, const char* file, int line) {
-  log(LogLevel::Error, "{}: {}: damaged: {}, at {} ({}:{})", type_name(), device_->name(), what, place, file, line);
+  log_limited(log_limit, "damaged", LogLevel::Error, "{}: {}: damaged: {}, at {} ({}:{})", type_name(), device_->name(), what, place, file, line);
   return error(EIO, file, line);
 }
 
