@@ -103,6 +103,11 @@ TEST(CommandLine, RefusesWithAMessageThatNamesTheSwitch) {
       {{"hostfs=/srv"}, {"not available yet"}},
       {{"mconsole=listen:/x"}, {"mconsole_setup : Unknown option - 'listen:/x'", "notify:"}},
       {{"mconsole=notify:"}, {"mconsole_setup"}},
+      {{"tty_log_fd=x"}, {"tty_log_fd=x", "strtoul failed"}},
+      {{"tty_log_fd=-1"}, {"strtoul failed"}},
+      {{"tty_log_dir="}, {"tty_log_dir="}},
+      {{"printk.time=2"}, {"printk.time=2", "0 or 1"}},
+      {{"printk.devkmsg=no"}, {"on, off or ratelimit"}},
       {{"loglevel=all"}, {"loglevel=all", "0 to 8"}},
       {{"stderr=yes"}, {"stderr=yes"}},
       {{"root=/dev/ubda", "rootfstype=hostfs"}, {"a disk has no hostfs"}},
@@ -149,6 +154,33 @@ TEST(ChannelPair, IsDescribedAsItIsWritten) {
   }
 }
 
+TEST(CommandLine, TakesConsolesOfTheLogInTheirOrder) {
+  const Configuration c = accepted({"console=tty0", "console=ttyS1,115200n8", "console=tty0"});
+  EXPECT_EQ(c.log_consoles, (Words{"ttyS1", "tty0"})) << "one that is named again counts where it stands last";
+  EXPECT_EQ(c.kernel_command_line, "console=tty0 console=ttyS1,115200n8 console=tty0");
+  EXPECT_EQ(accepted({"console=ttyS"}).log_consoles, Words{"ttyS0"});
+  for (const char* nowhere : {"console=", "console=null", "console=ttynull"}) EXPECT_EQ(accepted({nowhere}).log_consoles, Words{"null"}) << nowhere;
+  for (const char* unknown : {"console=hvc0", "console=ttyS64", "console=tty16", "console=ttyX", "console=netcon0"}) {
+    EXPECT_EQ(accepted({unknown}).log_consoles, Words{}) << unknown;
+    ASSERT_EQ(accepted({unknown}).notes.size(), 1u) << unknown;
+    EXPECT_NE(accepted({unknown}).notes[0].find(unknown), std::string::npos);
+  }
+}
+
+TEST(CommandLine, TakesHowTheLogIsShown) {
+  EXPECT_FALSE(accepted({"printk.time=0"}).log_has_times);
+  EXPECT_TRUE(accepted({"printk.time=y"}).log_has_times);
+  EXPECT_TRUE(accepted({"ignore_loglevel"}).ignores_log_level);
+  EXPECT_EQ(accepted({"printk.devkmsg=on"}).program_lines, "on");
+  EXPECT_TRUE(accepted({"earlyprintk"}).shows_early_log);
+  EXPECT_FALSE(accepted({"earlyprintk"}).keeps_early_log);
+  EXPECT_TRUE(accepted({"earlyprintk=stderr,keep"}).keeps_early_log);
+  EXPECT_EQ(accepted({"earlyprintk=stderr"}).notes.size(), 0u);
+  EXPECT_EQ(accepted({"earlyprintk=vga"}).notes.size(), 1u) << "there is no such device";
+  EXPECT_EQ(accepted({"tty_log_fd=0x10", "tty_log_dir=/tmp"}).tty_log_descriptor, 16);
+  EXPECT_EQ(accepted({"tty_log_fd=3", "tty_log_dir=logs"}).kernel_command_line, "tty_log_dir=logs") << "as in User Mode Linux";
+}
+
 TEST(CommandLine, HandsOnWhatIsNotItsOwn) {
   for (const char* word : {"HOME=/root", "FOO=bar", "PATH=/bin", "lang=C", "runlevel=3", "x=1", "MEM=2"}) {
     EXPECT_EQ(accepted({word}).init_environment, Words{word});
@@ -161,7 +193,7 @@ TEST(CommandLine, HandsOnWhatIsNotItsOwn) {
 }
 
 TEST(CommandLine, AcceptsWhatHasNoEffect) {
-  for (const char* word : {"console=tty0", "rootwait", "panic=1", "earlyprintk", "nosysemu", "mode=tt", "skas0", "jail", "honeypot", "debugtrace", "debug=go",
+  for (const char* word : {"rootwait", "panic=1", "nosysemu", "mode=tt", "skas0", "jail", "honeypot", "debugtrace", "debug=go",
                            "gdb-pid=12", "fake_ide", "seccomp=on", "aio=2.4", "con1=none", "con15=null"}) {
     const Configuration c = accepted({word});
     EXPECT_EQ(c.init_environment, Words{}) << word;

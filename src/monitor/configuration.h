@@ -48,7 +48,14 @@ struct Configuration {
   bool quiet = false;         // only errors on the console
   bool debug = false;         // everything on the console
   std::optional<int> console_level;  // loglevel=
+  bool ignores_log_level = false;    // ignore_loglevel
+  bool log_has_times = true;         // printk.time=
+  std::string program_lines;         // printk.devkmsg=; empty: limited, and to be changed by the machine's programs
   bool copies_log_to_error = false;  // stderr=1
+  bool shows_early_log = false, keeps_early_log = false;  // earlyprintk
+  std::vector<std::string> log_consoles;  // console=, in their order
+  int tty_log_descriptor = -1;       // tty_log_fd=
+  std::string tty_log_directory;     // tty_log_dir=; tty_log_fd= wins
   bool exits_on_reboot = false;
   std::string name;           // umid=
   std::string name_directory; // uml_dir=

@@ -15,7 +15,7 @@ using Wrong = std::optional<std::string>;
 
 constexpr uint64_t kMinimumMemory = uint64_t{16} << 20;
 constexpr unsigned kMaximumCpus = 256;
-constexpr unsigned kConsoles = 16;
+constexpr unsigned kConsoles = 16, kSerialLines = 64;
 
 std::string quoted(std::string_view text) { return "‘" + std::string(text) + "’"; }
 
@@ -109,6 +109,67 @@ Wrong set_log_level(Configuration& c, std::string_view value) {
 Wrong set_log_copy(Configuration& c, std::string_view value) {
   if (value != "0" && value != "1") return wrong_value("stderr", value, "0 or 1");
   c.copies_log_to_error = value == "1";
+  return {};
+}
+
+Wrong set_log_times(Configuration& c, std::string_view value) {
+  const bool is_on = value == "1" || value == "y" || value == "Y" || value == "on", is_off = value == "0" || value == "n" || value == "N" || value == "off";
+  if (!is_on && !is_off) return wrong_value("printk.time", value, "0 or 1");
+  c.log_has_times = is_on;
+  return {};
+}
+
+Wrong set_program_lines(Configuration& c, std::string_view value) {
+  if (value != "on" && value != "off" && value != "ratelimit")
+    return wrong_value("printk.devkmsg", value, "on, off or ratelimit: what becomes of lines that programs write to /dev/kmsg");
+  c.program_lines = value;
+  return {};
+}
+
+/// earlyprintk, earlyprintk=DEVICE[,keep]
+Wrong set_early_log(Configuration& c, std::string_view value) {
+  c.shows_early_log = true;
+  c.keeps_early_log = value == "keep" || value.ends_with(",keep");
+  const std::string_view device = value.substr(0, value.find(','));
+  if (!device.empty() && device != "keep" && device != "stderr")
+    c.notes.push_back("earlyprintk=" + std::string(value) + ": there is no " + quoted(device) + "; early messages go to standard error");
+  return {};
+}
+
+/// console=NAME[,OPTIONS]
+Wrong set_log_console(Configuration& c, std::string_view value) {
+  std::string name(value.substr(0, value.find(',')));
+  if (name.empty() || name == "ttynull") name = "null";
+  if (name == "tty" || name == "ttyS") name += '0';
+  const auto is_line = [&](std::string_view prefix, unsigned count) {
+    if (!std::string_view(name).starts_with(prefix)) return false;
+    const std::optional<unsigned> number = parse_number<unsigned>(std::string_view(name).substr(prefix.size()));
+    return number && *number < count;
+  };
+  if (name != "null" && !is_line("ttyS", kSerialLines) && !is_line("tty", kConsoles)) {
+    c.notes.push_back("console=" + std::string(value) + " has no effect: there is no such device. There are tty0 to tty15, ttyS0 to ttyS63, and null");
+    return {};
+  }
+  // As on Linux, one that is named again counts where it stands last.
+  std::erase(c.log_consoles, name);
+  c.log_consoles.push_back(std::move(name));
+  return {};
+}
+
+Wrong set_tty_log_descriptor(Configuration& c, std::string_view value) {
+  const bool is_hexadecimal = value.starts_with("0x");
+  const std::string_view digits = is_hexadecimal ? value.substr(2) : value;
+  int number = -1;
+  const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), number, is_hexadecimal ? 16 : 10);
+  if (failure != std::errc() || end != digits.data() + digits.size() || number < 0)
+    return "tty_log_fd=" + std::string(value) + ": set_tty_log_fd - strtoul failed on '" + std::string(value) + "'. It takes the number of a descriptor that umk inherits.";
+  c.tty_log_descriptor = number;
+  return {};
+}
+
+Wrong set_tty_log_directory(Configuration& c, std::string_view value) {
+  if (value.empty()) return "tty_log_dir=: it takes a directory.";
+  c.tty_log_directory = value;
   return {};
 }
 
@@ -233,6 +294,14 @@ constexpr Switch kSwitches[] = {
     {"debug", "", "show all kernel messages", set_debug},
     {"loglevel=", "N", "show messages of the kernel whose level is below N, 0 to 8; default 7, all but debugging", set_log_level},
     {"stderr=", "0|1", "with 1, write the messages that the console shows to umk's standard error too", set_log_copy},
+    {"ignore_loglevel", "", "show messages of the kernel whatever level they have", [](Configuration& c, std::string_view) { c.ignores_log_level = true; return Wrong(); }},
+    {"printk.time=", "0|1", "whether messages begin with the seconds since boot; default 1", set_log_times},
+    {"printk.devkmsg=", "on|off|ratelimit", "what becomes of lines that programs write to /dev/kmsg; default ratelimit", set_program_lines},
+    {"console=", "NAME", "where messages of the kernel are shown: tty0, ttyS0 and so on, or null; may be repeated, the last is /dev/console", set_log_console},
+    {"earlyprintk=", "stderr[,keep]", "as earlyprintk; with keep, also after that", set_early_log},
+    {"earlyprintk", "", "write messages of the kernel to umk's standard error until the console shows them", set_early_log},
+    {"tty_log_fd=", "N", "write down what happens on terminals, and which programs start, to descriptor N", set_tty_log_descriptor, true},
+    {"tty_log_dir=", "DIRECTORY", "write what is read and written on each terminal to a file of its own in DIRECTORY", set_tty_log_directory},
     {"shield=", "on|off|auto", "wall the kernel off from guests by protection keys", set_shield, true},
     {"dispatch=", "user|seccomp|auto", "how guests' system calls are caught", set_dispatch, true},
     {"io_uring=", "auto|off", "whether disks use io_uring of the host", set_io_uring, true},
@@ -257,7 +326,7 @@ struct Ignored {
   const char* why;  // null: nothing to say, as Linux's own that make no difference here
 };
 constexpr Ignored kIgnored[] = {
-    {"console=", nullptr}, {"rootwait", nullptr}, {"rootdelay=", nullptr}, {"panic=", nullptr}, {"earlyprintk", nullptr},
+    {"rootwait", nullptr}, {"rootdelay=", nullptr}, {"panic=", nullptr},
     {"nosysemu", "umk does not trace its guests"}, {"mode=tt", "umk has an engine of its own"}, {"mode=skas0", "umk has an engine of its own"},
     {"skas0", "umk has an engine of its own"}, {"aio=2.4", "host I/O is umk's own matter"}, {"jail", "guests never see kernel memory: see shield="},
     {"honeypot", "guests never see kernel memory: see shield="}, {"debugtrace", "there is no tracing thread"}, {"debug=go", "gdb needs no switch"},
@@ -275,7 +344,7 @@ constexpr Later kLater[] = {
     {"vec", true, "network devices"}, {"ssl", true, "serial lines"}, {"iomem=", false, "mapped files"}, {"initrd=", false, "initial RAM disks"},
     {"hostfs=", false, "limits on hostfs"}, {"time-travel", false, "time travel"},
     {"virtio_uml.", false, "vhost-user devices"}, {"dsp=", false, "audio"}, {"mixer=", false, "audio"}, {"xterm=", false, "consoles in windows"},
-    {"tty_log_dir=", false, "terminal logs"}, {"tty_log_fd=", false, "terminal logs"}, {"ssl-non-raw", false, "serial lines"},
+    {"ssl-non-raw", false, "serial lines"},
 };
 
 std::string_view name_of(std::string_view text) { return text.substr(0, text.find('=')); }
@@ -377,7 +446,8 @@ Wrong apply_switch(Configuration& configuration, std::string_view text) {
   for (const Switch& known : kSwitches) {
     const std::string_view name = known.name;
     const bool takes_value = name.ends_with('=');
-    if (takes_value && text == name.substr(0, name.size() - 1))
+    const auto has_plain_form = [&] { return std::any_of(std::begin(kSwitches), std::end(kSwitches), [&](const Switch& other) { return text == other.name; }); };
+    if (takes_value && text == name.substr(0, name.size() - 1) && !has_plain_form())
       return std::string(text) + ": a value is missing. Write " + known.name + known.value + ".";
     if (!takes_value && text.size() > name.size() && text.starts_with(name) && text[name.size()] == '=')
       return std::string(text) + ": " + known.name + " takes no value.";

@@ -2,6 +2,7 @@
 
 #include "core/drivers/block_files/block_files.h"
 #include "core/drivers/console/console_driver.h"
+#include "core/drivers/console/tty_log.h"
 #include "core/drivers/kmsg/log_device.h"
 #include "core/drivers/loop/loop_driver.h"
 #include "core/drivers/ubd/ubd_disk.h"
@@ -31,6 +32,7 @@
 #include "core/kernel/task/signals.h"
 #include "core/kernel/task/vdso_source.h"
 #include "core/kernel/task/version.h"
+#include "core/kernel/tty/null_tty.h"
 #include "core/kernel/tty/task_job_control.h"
 #include "core/kernel/vfs/vfs.h"
 #include "core/memory/kernel_heap.h"
@@ -83,6 +85,7 @@ struct Parts {
   socket::NetlinkFamily netlink;
   std::unique_ptr<socket::SocketLayer> sockets;
   std::unique_ptr<console::ConsoleDriver> console;
+  std::unique_ptr<console::TtyLog> tty_log;  // null: nothing is recorded
   std::unique_ptr<fs::TmpfsMemoryFiles> memory_files;
   std::unique_ptr<fs::DevtmpfsType> devtmpfs;
 
@@ -108,15 +111,45 @@ constinit console::ConsoleDriver* message_console = nullptr;
 constinit uint64_t boot_time_ns = 0;
 constinit const KernelLog* shown_log = nullptr;
 constinit int log_copy_fd = -1;
+/// Gets the lines before the console does, or besides it: earlyprintk.
+constinit std::atomic<int> early_log_fd = -1;
+constinit std::atomic<bool> console_is_late = false;
+/// Console 0 is among those of console=.
+constinit bool shows_on_terminal = true;
 
 void show_on_console(LogLevel level, std::string_view line) {
-  if ((!message_console && log_copy_fd < 0) || !shown_log->is_shown(level)) return;
+  const int early = early_log_fd.load(std::memory_order_relaxed);
+  if ((!message_console && log_copy_fd < 0 && early < 0) || !shown_log->is_shown(level)) return;
   char text[KernelLog::kMaximumLine + 32];
   BufferSink sink(text);
-  const uint64_t since_boot_us = (host::now_ns(host::Clock::Boottime) - boot_time_ns) / 1000;
-  format(sink, "[{:5}.{:06}] {}\n", since_boot_us / 1'000'000, since_boot_us % 1'000'000, line);
-  if (message_console) message_console->show_message(sink.view());
-  if (log_copy_fd >= 0) (void)host::write(log_copy_fd, std::as_bytes(std::span(sink.view())));
+  if (shown_log->shows_time.load(std::memory_order_relaxed)) {
+    const uint64_t since_boot_us = (host::now_ns(host::Clock::Boottime) - boot_time_ns) / 1000;
+    format(sink, "[{:5}.{:06}] ", since_boot_us / 1'000'000, since_boot_us % 1'000'000);
+  }
+  format(sink, "{}\n", line);
+  if (message_console && shows_on_terminal && !console_is_late.load(std::memory_order_relaxed)) message_console->show_message(sink.view());
+  if (message_console) message_console->notify_log();
+  for (const int fd : {early, log_copy_fd})
+    if (fd >= 0) (void)host::write(fd, std::as_bytes(std::span(sink.view())));
+}
+
+/// The log as the command line wants it, before anything can speak.
+void start_log(Kernel& kernel, const StartRequest& request) {
+  KernelLog& kernel_log = kernel.kernel_log;
+  boot_time_ns = kernel.boot_time_ns;
+  shown_log = &kernel_log;
+  log_copy_fd = request.log_copy_fd;
+  // With stderr=1 there would be two of each.
+  early_log_fd = request.log_copy_fd >= 0 ? -1 : request.early_log_fd;
+  console_is_late = early_log_fd >= 0 && !request.keeps_early_log;
+  kernel_log.levels.console.store(request.console_level);
+  kernel_log.ignores_level.store(request.ignores_log_level);
+  kernel_log.shows_time.store(request.log_has_times);
+  if (const auto lines = parse_program_lines(request.program_lines)) {
+    kernel_log.program_lines.store(*lines);
+    kernel_log.program_lines_are_fixed.store(true);
+  }
+  install_kernel_log(kernel_log, show_on_console);
 }
 
 Result<void> add_disks(Parts& parts, std::span<const ubd::DiskImage> images) {
@@ -132,6 +165,53 @@ Result<void> add_disks(Parts& parts, std::span<const ubd::DiskImage> images) {
     else log(LogLevel::Info, "{}: {} bytes, {}{}", disk->name(), image.bytes, image.file, mode);
     TRY(parts.block_devices.add(std::move(disk)));
   }
+  return {};
+}
+
+/// The line that console= names; kLines for "null".
+unsigned line_named(std::string_view name) {
+  const bool is_serial = name.starts_with("ttyS");
+  const std::optional<uint64_t> number = name == "null" ? std::nullopt : parse_unsigned(name.substr(is_serial ? 4 : 3));
+  if (!number) return console::kLines;
+  return is_serial ? console::line_of_serial(static_cast<unsigned>(*number)) : console::line_of_console(static_cast<unsigned>(*number));
+}
+
+/// Where the log is shown, and what /dev/console is: the last of console= that there is.
+Result<void> choose_consoles(Kernel& kernel, Parts& parts, const StartRequest& request) {
+  KernelLog& kernel_log = kernel.kernel_log;
+  static constexpr std::string_view kDefault[] = {"tty0"};
+  std::span<const std::string_view> names = request.log_consoles.empty() ? std::span<const std::string_view>(kDefault) : request.log_consoles;
+  shows_on_terminal = false;
+  RefPtr<tty::Tty> system_console;
+  for (int pass = 0; pass < 2; ++pass) {
+    for (const std::string_view name : names) {
+      const unsigned line = line_named(name);
+      if (line != console::kLines && !parts.console->has_line(line)) {
+        log(LogLevel::Warning, "console={}: there is no such line", name);
+        continue;
+      }
+      vfs::DeviceNumber device = tty::NullTty::kDevice;
+      if (line == console::kLines) {
+        system_console = RefPtr<tty::Tty>(TRY(make_ref<tty::NullTty>(parts.jobs)));
+      } else {
+        RefPtr<console::ConsoleTty> terminal = TRY(parts.console->terminal_of(line));
+        device = console::device_of_line(line);
+        if (line == console::line_of_console(0)) shows_on_terminal = true;
+        else if (request.shows_kernel_log) TRY(parts.console->show_log_on(line, kernel_log));
+        system_console = RefPtr<tty::Tty>(std::move(terminal));
+      }
+      // The last comes first: it is the preferred one.
+      if (kernel_log.console_count == KernelLog::kMostConsoles) --kernel_log.console_count;
+      for (size_t i = kernel_log.console_count++; i > 0; --i) kernel_log.consoles[i] = kernel_log.consoles[i - 1];
+      kernel_log.consoles[0] = {};
+      BufferSink spelled(std::span(kernel_log.consoles[0].name).first<7>());
+      spelled.put(line == console::kLines ? "ttynull" : name);
+      kernel_log.consoles[0].device = device;
+    }
+    if (system_console) break;
+    names = kDefault;
+  }
+  parts.ttys.set_console(std::move(system_console));
   return {};
 }
 
@@ -161,9 +241,12 @@ Result<void> make_parts(Kernel& kernel, Parts& parts, const StartRequest& reques
   TRY(parts.log_device.attach(parts.devices));
   TRY(parts.watchdog.attach(parts.devices));
   machine_watchdog = &parts.watchdog;
+  if (request.records_terminals) {
+    parts.tty_log = TRY(make_unique<console::TtyLog>(request.monitor_event, console::TtyLog::kPatienceNs));
+    parts.jobs.recorder = kernel.tty_recorder = parts.tty_log.get();
+  }
   parts.console = TRY(console::ConsoleDriver::create(parts.jobs));
   parts.ttys.set_lines(*parts.console);
-  parts.ttys.set_console(RefPtr<tty::Tty>(parts.console->terminal()));
   for (unsigned number = 1; number < console::kConsoles; ++number)
     if (request.consoles >> number & 1) TRY(parts.console->add_line(console::line_of_console(number)));
   for (unsigned number = 0; number < console::kSerialLines; ++number)
@@ -171,6 +254,7 @@ Result<void> make_parts(Kernel& kernel, Parts& parts, const StartRequest& reques
   parts.tty_devices = TRY(make_unique<TtyDevices>(parts.ttys, vfs));
   TRY(parts.tty_devices->attach(parts.devices));
   TRY(parts.console->attach(parts.devices));
+  TRY(choose_consoles(kernel, parts, request));
   vfs::FilesystemType* types[] = {&parts.tmpfs,  parts.devtmpfs.get(), &parts.devpts, &parts.proc, &parts.sysfs,
                                   &parts.hostfs, &parts.ext4,          &parts.ext3,   &parts.ext2, &parts.squashfs,
                                   &parts.iso9660};
@@ -251,6 +335,7 @@ StartOutcome start(Kernel& kernel, const StartRequest& request) {
     outcome.error = code;
     return outcome;
   };
+  start_log(kernel, request);
   Parts* parts = new (std::nothrow) Parts(kernel, request);
   if (!parts) return fail("no memory for the kernel's parts", ENOMEM);
   if (Result<void> made = make_parts(kernel, *parts, request); !made.ok()) return fail("the kernel's parts cannot be made", made.code());
@@ -261,12 +346,8 @@ StartOutcome start(Kernel& kernel, const StartRequest& request) {
   // Before the first program can ask for it; changes come through the board.
   parts->console->terminal().set_window_size(request.window);
   message_console = request.shows_kernel_log ? parts->console.get() : nullptr;
-  boot_time_ns = kernel.boot_time_ns;
-  shown_log = &kernel.kernel_log;
-  log_copy_fd = request.log_copy_fd;
-  kernel.kernel_log.levels.console.store(request.console_level);
+  if (request.records_terminals) outcome.tty_log = &parts->tty_log->board();
   if (request.has_notice_listener) kernel.user_notices.connect(request.monitor_event);
-  install_kernel_log(kernel.kernel_log, show_on_console);
   log(LogLevel::Notice, "{} version {} {}: {} MiB of memory, {} CPUs", version::kSystem, version::kRelease, version::kVersion, kernel.options.memory_bytes >> 20, kernel.options.cpus);
   log(LogLevel::Notice, "Kernel command line: {}", kernel.options.command_line);
   for (const std::string_view note : request.notes) log_line(LogLevel::Notice, note);
@@ -284,6 +365,11 @@ StartOutcome start(Kernel& kernel, const StartRequest& request) {
     parts->fs->set_working_directory(place.take());
   }
   if (!request.host_name.empty()) (void)kernel.host_name.set_host(request.host_name);
+  if (early_log_fd >= 0 && !request.keeps_early_log) {
+    log(LogLevel::Info, "printk: bootconsole [stderr0] disabled");
+    early_log_fd = -1;
+    console_is_late = false;
+  }
   context.fds = fds.take();
   context.fs = parts->fs;
   if (Result<void> started = start_first_program(kernel, std::move(context), request); !started.ok()) return fail("the first program cannot be started", started.code());

@@ -17,6 +17,7 @@ class HostQueue;
 namespace console {
 class ConsoleDriver;
 struct ConsoleBoard;
+struct TtyLogBoard;
 }  // namespace console
 }  // namespace umk
 
@@ -63,8 +64,21 @@ struct StartRequest {
   bool shows_kernel_log = false;
   /// What lines of the log the console shows: those below this level, as console_loglevel of Linux.
   int console_level = 7;
+  /// It shows all of them, whatever level they have.
+  bool ignores_log_level = false;
+  /// Lines begin with the seconds since boot.
+  bool log_has_times = true;
+  /// What becomes of what programs write to /dev/kmsg ("on", "off", "ratelimit"), for good; empty: limited, and to be changed in /proc.
+  std::string_view program_lines;
   /// A descriptor of the host's that gets the lines too; -1: none.
   int log_copy_fd = -1;
+  /// One that gets them until the console shows them, or always; -1: none.
+  int early_log_fd = -1;
+  bool keeps_early_log = false;
+  /// Where the log is shown, as console= names it: "tty0", "ttyS1", "null". The last is /dev/console. Empty: tty0.
+  std::span<const std::string_view> log_consoles;
+  /// What happens on terminals, and which programs start, is recorded for the monitor.
+  bool records_terminals = false;
   /// Lines of the monitor for the log.
   std::span<const std::string_view> notes;
   /// Somebody on the host is told what programs write to /proc/mconsole.
@@ -78,6 +92,7 @@ struct StartOutcome {
   int error = 0;                  // errno of the problem
   console::ConsoleBoard* board = nullptr;
   console::ConsoleDriver* console = nullptr;
+  console::TtyLogBoard* tty_log = nullptr;  // null: nothing is recorded
   ubd::HostQueue* disk_queue = nullptr;  // null: there are no disks
 };
 

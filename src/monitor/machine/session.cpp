@@ -73,6 +73,11 @@ void Session::open_terminal() {
   });
 }
 
+void Session::open_tty_log() {
+  if (configuration_.tty_log_descriptor < 0 && configuration_.tty_log_directory.empty()) return;
+  tty_log_ = std::make_unique<TtyLogWriter>(loop_, configuration_.tty_log_descriptor, configuration_.tty_log_directory);
+}
+
 void Session::watch_signals() {
   for (const int signal : {SIGTERM, SIGINT, SIGQUIT, SIGHUP}) {
     loop_.watch_signal(signal, [this, signal](const signalfd_siginfo&) {
@@ -155,6 +160,14 @@ init::StartRequest Session::make_request(Texts& texts) {
   constexpr int kQuiet = 4, kUsual = 7, kEverything = 10;  // as Linux
   request.console_level = configuration_.console_level.value_or(configuration_.debug ? kEverything : configuration_.quiet ? kQuiet : kUsual);
   if (configuration_.copies_log_to_error) request.log_copy_fd = STDERR_FILENO;
+  request.ignores_log_level = configuration_.ignores_log_level;
+  request.log_has_times = configuration_.log_has_times;
+  request.program_lines = configuration_.program_lines;
+  if (configuration_.shows_early_log) request.early_log_fd = STDERR_FILENO;
+  request.keeps_early_log = configuration_.keeps_early_log;
+  texts.console_views = views_of(configuration_.log_consoles);
+  request.log_consoles = texts.console_views;
+  request.records_terminals = tty_log_ != nullptr;
   texts.note_views = views_of(notes_);
   request.notes = texts.note_views;
   request.has_notice_listener = management_ && management_->has_notifier();
@@ -211,6 +224,12 @@ void Session::start_kernel_threads() {
 
 void Session::connect(console::ConsoleBoard& board) {
   pump_ = std::make_unique<ConsolePump>(loop_, board);
+  if (tty_log_ && started_.tty_log) {
+    tty_log_->connect(*started_.tty_log, [this](const std::string& line) {
+      fmt::print(stderr, "umk: {}\n", line);
+      if (!machine_->has_panicked()) KernelCalls(*machine_).log(line);
+    });
+  }
   if (terminal_) {
     pump_->connect_terminal(*terminal_, console_output_);
   } else {
@@ -235,6 +254,7 @@ void Session::serve() {
   auto look = [this] {
     pump_->serve();
     watchdog_->look();
+    if (tty_log_) tty_log_->serve();
     if (management_) management_->look();
     if (has_ended_.load() || machine_->has_panicked()) loop_.stop();
   };
@@ -247,6 +267,7 @@ void Session::serve() {
   // ends first: one who goes on writing would be shown for ever.
   machine_->stop();
   constexpr int kPatienceMs = 2000;
+  if (tty_log_ && !tty_log_->drain(kPatienceMs)) fmt::print(stderr, "umk: the end of the tty log could not be written\n");
   pump_->drain(is_run() && stopped_by_signal_ == 0 && !machine_->has_panicked() ? -1 : kPatienceMs);
 }
 
@@ -268,6 +289,7 @@ int Session::run() {
   for (const std::string& note : notes) fmt::print(stderr, "umk: {}\n", note);
   choose_streams();
   make_management();
+  open_tty_log();
   open_terminal();
   watch_signals();
   MachineOptions options;
@@ -297,6 +319,7 @@ int Session::run() {
 void Session::leave() {
   watchdog_ = nullptr;
   if (management_) management_->end();
+  tty_log_ = nullptr;
   pump_ = nullptr;
   terminal_ = nullptr;
   if (machine_) machine_->stop();

@@ -8,6 +8,7 @@
 
 #include "monitor/channels/console_pump.h"
 #include "monitor/channels/host_terminal.h"
+#include "monitor/channels/tty_log_writer.h"
 #include "monitor/configuration.h"
 #include "monitor/event_loop.h"
 #include "monitor/machine/disk_images.h"
@@ -36,7 +37,7 @@ class Session {
   struct Texts {
     std::vector<std::byte> archive;
     std::vector<std::string> environment;
-    std::vector<std::string_view> argument_views, environment_views, note_views;
+    std::vector<std::string_view> argument_views, environment_views, note_views, console_views;
   };
 
   bool is_run() const { return configuration_.action == Configuration::Action::Run; }
@@ -46,6 +47,7 @@ class Session {
   bool error_is_output() const;
   void make_management();
   void open_terminal();
+  void open_tty_log();
   void watch_signals();
   init::StartRequest make_request(Texts& texts);
   void start_kernel_threads();
@@ -65,6 +67,7 @@ class Session {
   std::unique_ptr<MemorySampler> sampler_;
   std::unique_ptr<WatchdogHelper> watchdog_;
   std::unique_ptr<ConsolePump> pump_;
+  std::unique_ptr<TtyLogWriter> tty_log_;  // null: nothing is recorded
   init::StartOutcome started_;
   std::string shield_state_;
   /// For the log of the machine.

@@ -120,6 +120,7 @@ void ConsoleDriver::run() {
       if (terminal) terminal->serve();
     });
     for (StreamPort& port : ports_) port.on_change();
+    for (const auto& line : message_lines_) line->serve();
     if (board_->stop_requested.load(std::memory_order_acquire)) return;
     host::futex_wait(&board_->core_wake, 0);
   }
@@ -128,6 +129,16 @@ void ConsoleDriver::run() {
 void ConsoleDriver::stop() {
   board_->stop_requested.store(1, std::memory_order_seq_cst);
   if (board_->notify_core()) host::futex_wake(&board_->core_wake, 1);
+}
+
+Result<void> ConsoleDriver::show_log_on(unsigned line, KernelLog& log) {
+  RefPtr<ConsoleTty> terminal = TRY(terminal_of(line));
+  terminal->hold();
+  return message_lines_.push_back(TRY(umk::make_unique<MessageLine>(std::move(terminal), log)));
+}
+
+void ConsoleDriver::notify_log() {
+  if (!message_lines_.empty() && board_->notify_core()) host::futex_wake(&board_->core_wake, 1);
 }
 
 void ConsoleDriver::show_message(std::string_view text) {

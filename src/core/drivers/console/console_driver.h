@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "core/drivers/console/console_tty.h"
+#include "core/drivers/console/message_line.h"
 #include "core/drivers/console/stream_file.h"
 #include "core/kernel/device/device_registry.h"
 #include "core/kernel/tty/tty_registry.h"
@@ -49,6 +50,10 @@ class ConsoleDriver final : public tty::LineSource {
   void run();
   void stop();
 
+  /// Shows the log on a line too, from its beginning; such a line stays open. At boot. Tell of each new record by notify_log().
+  Result<void> show_log_on(unsigned line, KernelLog& log) EXCLUDES(lines_mutex_);
+  void notify_log();
+
   /// Log text for the terminal, with newlines; cut when the ring is full. Takes only a lock of rank Log: may be called from everywhere.
   void show_message(std::string_view text);
 
@@ -68,6 +73,7 @@ class ConsoleDriver final : public tty::LineSource {
   device::DeviceRegistry* registry_ = nullptr;
   StreamPort ports_[3];
   Mutex messages_mutex_{LockRank::Log};
+  Vector<std::unique_ptr<MessageLine>> message_lines_;  // of the console thread, once it runs
 };
 
 }  // namespace umk::console

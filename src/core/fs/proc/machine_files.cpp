@@ -83,6 +83,22 @@ Result<void> show_filesystems(const Context& context, TextSink& sink) {
   return {};
 }
 
+// What it can do (it is written, and a console of Linux's would have been unblanked), whether it is enabled, preferred, and was shown the log's
+// beginning, and its number.
+Result<void> show_consoles(const Context& context, TextSink& sink) {
+  const KernelLog& log = context.kernel.kernel_log;
+  for (size_t i = 0; i < log.console_count; ++i) {
+    const KernelLog::Console& console = log.consoles[i];
+    char name[32];
+    BufferSink padded(name);
+    padded.put(console.name);
+    while (padded.view().size() < 21) padded.put(" ");
+    const bool is_serial = std::string_view(console.name).starts_with("ttyS");
+    format(sink, "{}-W{} (E{} p  ) {4}:{}\n", padded.view(), is_serial ? '-' : 'U', i == 0 ? 'C' : ' ', console.device.major, console.device.minor);
+  }
+  return {};
+}
+
 Result<void> show_load(const Context& context, TextSink& sink) {
   const MachineTotals totals = TRY(machine_totals(context.kernel));
   const LoadAverage::Values load = context.superblock.load.update(time::boottime_ns(), totals.running);

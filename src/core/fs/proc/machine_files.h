@@ -10,6 +10,7 @@ Result<void> show_devices(const Context&, TextSink&);
 Result<void> show_disk_statistics(const Context&, TextSink&);
 Result<void> show_exit_code(const Context&, TextSink&);
 Result<void> store_exit_code(const Context&, std::string_view);
+Result<void> show_consoles(const Context&, TextSink&);
 Result<void> show_filesystems(const Context&, TextSink&);
 Result<void> show_load(const Context&, TextSink&);
 Result<void> show_memory(const Context&, TextSink&);           // memory_files.cpp

@@ -30,6 +30,7 @@ Result<String> read_mounts(const Context&) { return String::from("self/mounts");
 
 constexpr Entry kEntries[] = {
     file_entry("cmdline", show_command_line),
+    file_entry("consoles", show_consoles),
     file_entry("cpuinfo", show_processors),
     file_entry("devices", show_devices),
     file_entry("diskstats", show_disk_statistics),

@@ -11,12 +11,19 @@
 #include "core/kernel/task/exit.h"
 #include "core/kernel/task/kernel.h"
 #include "core/kernel/task/task.h"
+#include "core/kernel/task/tty_recorder.h"
+#include "core/kernel/time/log_limit.h"
 #include "core/kernel/vfs/execution_hold.h"
 #include "core/kernel/vfs/mount.h"
 #include "core/kernel/vfs/vfs.h"
 #include "core/lib/elf/script.h"
 
 namespace umk {
+
+namespace {
+// A program that cannot be laid out can be started in a loop.
+constinit LogLimit log_limit;
+}  // namespace
 
 // --- StringList
 
@@ -196,6 +203,8 @@ void set_task_name(Task& task, std::string_view path) {
 
 Result<void> exec(Task& task, ExecRequest request) {
   Kernel& kernel = task.kernel();
+  // As who calls has it, before a script's interpreter comes to stand in front.
+  if (kernel.tty_recorder) [[unlikely]] kernel.tty_recorder->record_exec(controlling_terminal_of(task), request.arguments);
   // The name shown for a script is the script's.
   String shown_name = TRY(request.name.clone());
   RefPtr<vfs::OpenFile> executable = request.file;
@@ -222,7 +231,7 @@ Result<void> exec(Task& task, ExecRequest request) {
   if (outcome.ok()) outcome = layout.build(task, *program.image, program.file, interpreter ? &*interpreter->image : nullptr,
                                            interpreter ? interpreter->file : nullptr, request.name, request.arguments, request.environment);
   if (!outcome.ok()) {
-    log(LogLevel::Info, "{}[{}]: the new program could not be laid out: errno {}", task.name, task.tid(), outcome.failure().code);
+    log_limited(log_limit, "exec", LogLevel::Info, "{}[{}]: the new program could not be laid out: errno {}", task.name, task.tid(), outcome.failure().code);
     // exit_group does not return to let go of these.
     program = Program{};
     interpreter.reset();
@@ -236,6 +245,13 @@ Result<void> exec(Task& task, ExecRequest request) {
   task.process().has_execed = true;
   layout.start(task);
   return {};
+}
+
+DeviceNumber controlling_terminal_of(Task& task) {
+  const Process& process = task.process();
+  MutexLock lock(task.kernel().tasks.mutex);
+  if (!process.session || process.has_left_terminal || !process.session->controlling_tty) return {};
+  return process.session->controlling_tty->device_number();
 }
 
 }  // namespace umk

@@ -37,6 +37,7 @@ class CacheWindow;
 class PageCache;
 }
 
+class TtyRecorder;
 class VdsoSource;
 
 /// What the command line decided, as the core needs it.
@@ -85,6 +86,8 @@ class Kernel {
   block::BlockDevices* block_devices = nullptr;
   tty::TtyRegistry* ttys = nullptr;
   socket::SocketLayer* sockets = nullptr;
+  /// Null: nobody records what happens on terminals.
+  TtyRecorder* tty_recorder = nullptr;
 
   std::atomic<PowerAction> power_action{PowerAction::None};
   std::atomic<int> exit_code{0};  // /proc/exitcode

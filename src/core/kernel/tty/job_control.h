@@ -6,6 +6,7 @@
 #pragma once
 
 #include "core/kernel/task/process.h"
+#include "core/kernel/task/tty_recorder.h"
 
 namespace umk::tty {
 
@@ -24,6 +25,9 @@ struct JobMember {
 
 class JobControl {
  public:
+  /// Who is told what happens on the terminals; null for nobody. Set before the first open.
+  TtyRecorder* recorder = nullptr;
+
   /// The current process; empty on a kernel thread, which no rule of job control holds back.
   virtual JobMember current() = 0;
   /// The current task blocks or ignores `signal`.

@@ -17,9 +17,12 @@ constexpr uint64_t kTenthNs = 100'000'000;
 Result<RefPtr<vfs::OpenFile>> Tty::open(RefPtr<vfs::Inode> inode, uint32_t flags, bool is_console) {
   RefPtr<TtyFile> file = TRY(make_ref<TtyFile>(std::move(inode), flags, RefPtr<Tty>(this), is_console));
   const JobMember member = jobs_.current();
+  TtyRecorder* const recorder = jobs_.recorder;
+  if (recorder) [[unlikely]] recorder->wait_for_room();
   MutexLock lock(mutex_);
   TRY(prepare_open(is_console));
   if (is_exclusive_ && !member.may_administer) return error(EBUSY);
+  if (recorder && files_.empty()) [[unlikely]] recorder->record_open(device_, member.terminal ? member.terminal->device_number() : vfs::DeviceNumber{});
   files_.push_back(*file);
   // Write access alone does not make a controlling terminal: it could be opened again for reading through /dev/tty.
   if (!(flags & vfs::open_flags::kNoControllingTty) && !is_console && file->is_readable() && member && member.is_leader && !member.terminal &&
@@ -29,11 +32,13 @@ Result<RefPtr<vfs::OpenFile>> Tty::open(RefPtr<vfs::Inode> inode, uint32_t flags
 }
 
 void Tty::close(TtyFile& file) {
+  if (jobs_.recorder) [[unlikely]] jobs_.recorder->wait_for_room();
   MutexLock lock(mutex_);
   if (!file.is_linked()) return;  // open() failed
   file.unlink();
   if (files_.empty()) {
     is_exclusive_ = false;
+    if (jobs_.recorder) [[unlikely]] jobs_.recorder->record_close(device_);
     on_last_close();
   }
   if (!file.is_hung_up_ && !has_users()) on_last_use();
@@ -114,6 +119,7 @@ Result<size_t> Tty::read(TtyFile& file, UserOutBuffer& buffer) {
       return outcome.failure();
     }
   }
+  if (jobs_.recorder && count > 0) [[unlikely]] jobs_.recorder->record_data(device_, TtyRecorder::Direction::Read, std::span(bytes, count));
   return buffer.put(std::as_bytes(std::span(bytes, count)));
 }
 
@@ -138,47 +144,52 @@ Result<size_t> Tty::write(TtyFile& file, UserInBuffer& buffer) {
   Result<void> outcome;
   do {
     const Result<size_t> chunk = buffer.get(std::as_writable_bytes(std::span(bytes)));
-    MutexLock lock(mutex_);
-    if (!chunk.ok()) {
-      outcome = chunk.failure();
-    } else {
-      std::span<const uint8_t> rest(bytes, chunk.value());
-      if (done == 0 && !has_turn && !file.is_console() && (discipline_.settings().local_flags & termios::kTostop))
-        outcome = check_foreground_locked(signals::kTerminalOut);
-      // A write that fits in one piece needs no turn, only nobody else's.
-      if (outcome.ok() && !has_turn && (is_writing_ || buffer.remaining() > 0)) {
-        outcome = take_turn_locked(file.is_nonblocking());
-        has_turn = outcome.ok();
-      }
-      while (outcome.ok()) {
-        if (file.is_hung_up_ || is_disconnected()) {
-          outcome = error(EIO);
-          break;
-        }
-        size_t taken = discipline_.write(rest);
-        if (taken == 0 && !rest.empty()) {
-          want_room(false);
-          taken = discipline_.write(rest);
-        }
-        done += taken;
-        rest = rest.subspan(taken);
-        if (rest.empty()) break;
-        if (taken > 0) continue;
-        if (file.is_nonblocking()) {
-          lacked_room_ = true;
-          outcome = error(EAGAIN);
-          break;
-        }
-        if (!has_turn) {
-          outcome = take_turn_locked(false);
+    const size_t done_before = done;
+    {
+      MutexLock lock(mutex_);
+      if (!chunk.ok()) {
+        outcome = chunk.failure();
+      } else {
+        std::span<const uint8_t> rest(bytes, chunk.value());
+        if (done == 0 && !has_turn && !file.is_console() && (discipline_.settings().local_flags & termios::kTostop))
+          outcome = check_foreground_locked(signals::kTerminalOut);
+        // A write that fits in one piece needs no turn, only nobody else's.
+        if (outcome.ok() && !has_turn && (is_writing_ || buffer.remaining() > 0)) {
+          outcome = take_turn_locked(file.is_nonblocking());
           has_turn = outcome.ok();
-          if (!has_turn) break;
-          continue;
         }
-        outcome = writers_.wait(mutex_);
+        while (outcome.ok()) {
+          if (file.is_hung_up_ || is_disconnected()) {
+            outcome = error(EIO);
+            break;
+          }
+          size_t taken = discipline_.write(rest);
+          if (taken == 0 && !rest.empty()) {
+            want_room(false);
+            taken = discipline_.write(rest);
+          }
+          done += taken;
+          rest = rest.subspan(taken);
+          if (rest.empty()) break;
+          if (taken > 0) continue;
+          if (file.is_nonblocking()) {
+            lacked_room_ = true;
+            outcome = error(EAGAIN);
+            break;
+          }
+          if (!has_turn) {
+            outcome = take_turn_locked(false);
+            has_turn = outcome.ok();
+            if (!has_turn) break;
+            continue;
+          }
+          outcome = writers_.wait(mutex_);
+        }
       }
+      if (has_turn && (!outcome.ok() || buffer.remaining() == 0)) end_turn_locked();
     }
-    if (has_turn && (!outcome.ok() || buffer.remaining() == 0)) end_turn_locked();
+    if (jobs_.recorder && done > done_before) [[unlikely]]
+      jobs_.recorder->record_data(device_, TtyRecorder::Direction::Write, std::span(bytes, done - done_before));
   } while (outcome.ok() && buffer.remaining() > 0);
 
   if (!outcome.ok() && done == 0) return outcome.failure();
