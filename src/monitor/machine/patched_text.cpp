@@ -139,6 +139,14 @@ void PatchedText::apply(const patcher::PatchPlan& plan, WindowWriter& writer) {
 bool PatchedText::has_room() const { return used_by_looking_ + kSpareBytes < job_.trampoline_bytes; }
 
 bool PatchedText::look_further(std::span<const patcher::IdentityAnswer> answers, WindowWriter& writer) {
+  const Clock::time_point begin = Clock::now();
+  if (stage_ != Stage::Done) look_at_next(answers, writer);
+  may_look_for_ -= Clock::now() - begin;
+  if (may_look_for_ < Clock::duration::zero()) stage_ = Stage::Done;
+  return stage_ != Stage::Done;
+}
+
+void PatchedText::look_at_next(std::span<const patcher::IdentityAnswer> answers, WindowWriter& writer) {
   if (stage_ == Stage::Sites) {
     // The copy is the file's bytes but for what was patched already, and a patch leaves the instruction itself.
     const auto* bytes = reinterpret_cast<const uint8_t*>(job_.text);
@@ -153,11 +161,11 @@ bool PatchedText::look_further(std::span<const patcher::IdentityAnswer> answers,
       }
     }
     if (!found) stage_ = Stage::UnprovedQuestions;
-    return true;
+    return;
   }
 
   // A question whose leaf is computed is believed to be one when another, whose leaf is loaded, is near.
-  while (stage_ == Stage::UnprovedQuestions && next_unproved_ < unproved_.size() && has_room()) {
+  while (next_unproved_ < unproved_.size() && has_room()) {
     const uint64_t site = unproved_[next_unproved_++];
     constexpr uint64_t kNear = 4096;
     if (!std::any_of(proved_.begin(), proved_.end(), [&](uint64_t other) { return site - other < kNear || other - site < kNear; })) continue;
@@ -165,10 +173,9 @@ bool PatchedText::look_further(std::span<const patcher::IdentityAnswer> answers,
       used_by_looking_ += planned->trampoline.size();
       apply(*planned, writer);
     }
-    return true;
+    return;
   }
   stage_ = Stage::Done;
-  return false;
 }
 
 // True when it took time: something was planned.

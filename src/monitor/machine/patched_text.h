@@ -4,6 +4,7 @@
 // does. Used by the patcher's thread.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -21,15 +22,22 @@ namespace umk::monitor {
 
 class PatchedText {
  public:
+  using Clock = std::chrono::steady_clock;
+
+  /// Looking through the C library takes 10 ms. A file made for that could have one great function, which is decoded for each of its sites.
+  static constexpr std::chrono::milliseconds kMostLooking{2000};
+
   /// `job` is one of its sites; only what it says of the text matters.
-  PatchedText(const engine::PatchFunctions& kernel, const engine::PatchJob& job) : kernel_(kernel), job_(job) {}
+  PatchedText(const engine::PatchFunctions& kernel, const engine::PatchJob& job, Clock::duration most_looking = kMostLooking)
+      : kernel_(kernel), job_(job), may_look_for_(most_looking) {}
   PatchedText(const PatchedText&) = delete;
   PatchedText& operator=(const PatchedText&) = delete;
 
   /// Patches the site that trapped, unless it was patched since. False when it cannot be.
   bool patch_site(uint64_t file_offset, uint64_t trapped_rax, WindowWriter& writer);
 
-  /// Goes on to the next place that looks like a site and patches it if it is one for sure; false when the whole text has been looked at.
+  /// Goes on to the next place that looks like a site and patches it if it is one for sure; false when the whole text has been looked at, or has
+  /// taken too long.
   bool look_further(std::span<const patcher::IdentityAnswer> answers, WindowWriter& writer);
 
   /// Sites patched since the last time that this was asked.
@@ -39,6 +47,8 @@ class PatchedText {
 
  private:
   enum class Stage { Sites, UnprovedQuestions, Done };
+
+  void look_at_next(std::span<const patcher::IdentityAnswer> answers, WindowWriter& writer);
 
   bool open_file(uint64_t site_offset);
   bool read_file(uint64_t offset, std::span<uint8_t> bytes);
@@ -66,6 +76,7 @@ class PatchedText {
   uint64_t patched_ = 0;
 
   Stage stage_ = Stage::Sites;
+  Clock::duration may_look_for_;
   uint64_t looked_at_ = 0;  // bytes
   uint64_t used_by_looking_ = 0;
   /// `cpuid` instructions whose leaf is loaded and has a lasting answer, and those whose leaf is not known.

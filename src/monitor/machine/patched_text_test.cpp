@@ -81,7 +81,7 @@ TEST_F(PatchedTextTest, PatchesTheSiteThatTrappedAndThenTheOthers) {
   constexpr uint8_t kGetppid = 110, kGetuid = 102;
   const uint64_t site = site_of(kGetppid), other = site_of(kGetuid);
   const engine::PatchJob job = job_at(site, kGetppid);
-  PatchedText patched(kKernel, job);
+  PatchedText patched(kKernel, job, std::chrono::minutes(10));
   EXPECT_TRUE(patched.patch_site(job.site_file_offset, job.trapped_rax, writer_));
   writer_.finish();
   EXPECT_EQ(patched.take_patched(), 1u);
@@ -107,6 +107,18 @@ TEST_F(PatchedTextTest, PatchesTheSiteThatTrappedAndThenTheOthers) {
   EXPECT_EQ(patched.take_patched() + 1, g_announced.size());
   EXPECT_GT(g_announced.size(), 400u);
   EXPECT_FALSE(patched.look_further(kAnswers, writer_));
+}
+
+TEST_F(PatchedTextTest, StopsLookingWhenThatTakesTooLong) {
+  const engine::PatchJob job = job_at(site_of(110), 110);
+  PatchedText patched(kKernel, job, std::chrono::nanoseconds(0));
+  EXPECT_TRUE(patched.patch_site(job.site_file_offset, job.trapped_rax, writer_));
+  EXPECT_FALSE(patched.look_further(kAnswers, writer_));
+  EXPECT_FALSE(patched.look_further(kAnswers, writer_));
+  EXPECT_LE(g_announced.size(), 2u);
+  // What traps is patched still.
+  EXPECT_TRUE(patched.patch_site(text_offset_ + site_of(102), 102, writer_));
+  writer_.finish();
 }
 
 TEST_F(PatchedTextTest, LeavesATextAloneWhoseFileWasWrittenSince) {
