@@ -393,16 +393,19 @@ bool finish_switch() {
     HostThread& leader = *vessel->leader;
     prepare_context(leader, leader.stack_top(), vessel_main, nullptr);
     add_vessel(*vessel);
+    // Counted before it can be in the pool, where it is not.
+    m.vessels_live.fetch_add(1);
+    m.kernel->counters.vessels.fetch_add(1);
     const int64_t pid = umk_clone(kCloneFiles | kCloneParent | kCloneParentSettid | 17, leader.switch_rsp, &leader.tid, nullptr, 0);
     if (pid < 0) {
+      m.vessels_live.fetch_sub(1);
+      m.kernel->counters.vessels.fetch_sub(1);
       log_limited(log_limit, "processes", LogLevel::Error, "umk: the host refuses another process (errno {}): raise its limit on processes (ulimit -u)", -pid);
       remove_vessel(*vessel);
       recycle_host_thread(&leader);
       drop_vessel(*vessel);
       continue;
     }
-    m.vessels_live.fetch_add(1);
-    m.kernel->counters.vessels.fetch_add(1);
   }
 }
 
