@@ -1,12 +1,12 @@
-"""Watches the first thread of a host process at its calls to the host: ptrace(2), by ctypes."""
+"""Watches a host process at its calls to the host: ptrace(2), by ctypes."""
 
 import ctypes
 import os
 import signal
 import time
 
-SEIZE, INTERRUPT, SYSCALL, GET_REGISTERS, DETACH = 0x4206, 0x4207, 24, 12, 17
-MARK_CALLS = 1
+SEIZE, INTERRUPT, SYSCALL, GET_REGISTERS, GET_EVENT_MESSAGE, DETACH = 0x4206, 0x4207, 24, 12, 0x4201, 17
+MARK_CALLS, FOLLOW_THREADS, EVENT_CLONE = 1, 8, 3
 WAIT_ALL = 0x40000000
 STOP_OF_CALL = signal.SIGTRAP | 0x80
 
@@ -25,34 +25,62 @@ def ptrace(request, pid, address=None, data=None):
         raise OSError(ctypes.get_errno(), f"ptrace {request:#x}")
 
 
+def new_thread(tid):
+    number = ctypes.c_ulong()
+    ptrace(GET_EVENT_MESSAGE, tid, None, ctypes.addressof(number))
+    return number.value
+
+
+def stops_of(threads):
+    """One (thread, status) of each that has something to tell; those that have ended go out of the list."""
+    for tid in list(threads):
+        try:
+            reported, status = os.waitpid(tid, WAIT_ALL | os.WNOHANG)
+        except ChildProcessError:
+            threads.discard(tid)
+            continue
+        if reported != 0:
+            yield tid, status
+
+
 def trace(pid, is_over, choose):
-    """Stops `pid` at the beginning and at the end of each call, and asks choose(registers, is_beginning); where that says so it is killed, and a call that has
-    only begun is not made. Lets go of it when is_over() says so. True when it was killed."""
-    ptrace(SEIZE, pid, None, MARK_CALLS)
+    """Stops the threads of `pid` at the beginning and at the end of each call, and asks choose(registers, is_beginning, calls in which the other threads are); where that
+    says so the process is killed, and a call that has only begun is not made. Lets go of it when is_over() says so. True when it was killed."""
+    ptrace(SEIZE, pid, None, MARK_CALLS | FOLLOW_THREADS)
     ptrace(INTERRUPT, pid)
-    is_inside = False
+    threads, inside = {pid}, {}
     wants_stop = False
     while True:
-        reported, status = os.waitpid(pid, WAIT_ALL | os.WNOHANG)
-        if reported == 0:
+        has_stopped = False
+        for tid, status in stops_of(threads):
+            has_stopped = True
+            if not os.WIFSTOPPED(status):
+                if tid == pid:
+                    return os.WIFSIGNALED(status)
+                threads.discard(tid)
+                continue
+            what, event, deliver = os.WSTOPSIG(status), status >> 16, 0
+            try:
+                if what == STOP_OF_CALL:
+                    registers = Registers()
+                    ptrace(GET_REGISTERS, tid, None, ctypes.addressof(registers))
+                    if inside.pop(tid, None) is None:
+                        inside[tid] = registers.orig_rax
+                    if choose(registers, tid in inside, [inside.get(other) for other in threads - {tid}]):
+                        os.kill(pid, signal.SIGKILL)
+                        continue
+                elif event == EVENT_CLONE:
+                    threads.add(new_thread(tid))
+                elif event == 0:
+                    deliver = what
+                if wants_stop and tid == pid:
+                    ptrace(DETACH, tid, None, deliver)
+                    return False
+                ptrace(SYSCALL, tid, None, deliver)
+            except ProcessLookupError:
+                pass  # killed meanwhile: its end is told next
+        if not has_stopped:
             if is_over() and not wants_stop:
                 wants_stop = True
                 ptrace(INTERRUPT, pid)
             time.sleep(0.0003)
-            continue
-        if not os.WIFSTOPPED(status):
-            return os.WIFSIGNALED(status)
-        what, deliver = os.WSTOPSIG(status), 0
-        if what == STOP_OF_CALL:
-            is_inside = not is_inside
-            registers = Registers()
-            ptrace(GET_REGISTERS, pid, None, ctypes.addressof(registers))
-            if choose(registers, is_inside):
-                os.kill(pid, signal.SIGKILL)
-                continue
-        elif status >> 16 == 0:
-            deliver = what
-        if wants_stop:
-            ptrace(DETACH, pid, None, deliver)
-            return False
-        ptrace(SYSCALL, pid, None, deliver)
