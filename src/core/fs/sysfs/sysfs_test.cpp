@@ -136,6 +136,16 @@ TEST_F(SysfsTest, ShowsCharacterDevicesAsTheyComeAndGo) {
   EXPECT_FALSE(names("/sys/dev/char").contains("4:67"));
 }
 
+TEST_F(SysfsTest, NamesTheConsolesTheSystemsOwnLast) {
+  KernelLog& log = machine_.kernel.kernel_log;
+  EXPECT_EQ(get("/sys/devices/virtual/tty/console/active"), "\n");
+  ASSERT_TRUE(devices_.announce({.name = "console", .type = vfs::FileType::CharacterDevice, .number = {5, 1}, .permissions = 0600}).ok());
+  log.consoles[0] = {.name = "ttyS0", .device = {4, 64}};
+  log.consoles[1] = {.name = "tty0", .device = {4, 0}};
+  log.console_count = 2;
+  EXPECT_EQ(get("/sys/class/tty/console/active"), "tty0 ttyS0\n");
+}
+
 TEST_F(SysfsTest, SendsAnEventForEachOrderWrittenToAUeventFile) {
   struct Receiver final : device::UeventReceiver {
     bool is_listening() override { return true; }

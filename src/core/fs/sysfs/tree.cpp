@@ -115,6 +115,14 @@ Result<void> show_event_helper(Kernel& kernel, TextSink& sink) {
 
 Result<void> store_event_helper(Kernel& kernel, std::string_view text) { return kernel.devices->uevents().set_helper(text); }
 
+// systemd starts a getty on each of them but tty0. The last is /dev/console, as in Linux.
+Result<void> show_active_consoles(Kernel& kernel, TextSink& sink) {
+  const KernelLog& log = kernel.kernel_log;
+  for (size_t i = log.console_count; i-- > 0;) format(sink, "{}{}", std::string_view(log.consoles[i].name), i > 0 ? " " : "");
+  sink.put("\n");
+  return {};
+}
+
 Result<String> number_text(const device::Node& node) { return format_string("{}:{}", node.number.major, node.number.minor); }
 
 }  // namespace
@@ -161,6 +169,7 @@ Result<void> build_tree(Directory& root, Kernel& kernel) {
   if (!kernel.devices) return {};
   Directory& own = *TRY(root.directory("kernel"));
   TRY(own.add_live_file("uevent_seqnum", kernel, show_event_number));
+  TRY(TRY(root.directory("devices/virtual/tty/console"))->add_live_file("active", kernel, show_active_consoles));
   return own.add_setting("uevent_helper", kernel, show_event_helper, store_event_helper);
 }
 
