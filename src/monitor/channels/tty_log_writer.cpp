@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <utility>
 #include <chrono>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
 namespace umk::monitor {
 
@@ -19,13 +19,17 @@ namespace format = tty_log_format;
 TtyLogWriter::TtyLogWriter(EventLoop& loop, int fd, std::string directory) : loop_(loop), directory_(std::move(directory)) {
   if (fd >= 0) {
     const int flags = fcntl(fd, F_GETFL);
-    if (flags < 0) throw std::runtime_error(fmt::format("umk: tty_log_fd={}: umk inherits no such descriptor. Open it in the shell, as in {}>tty.log", fd, fd));
-    if ((flags & O_ACCMODE) == O_RDONLY) throw std::runtime_error(fmt::format("umk: tty_log_fd={}: the descriptor is open for reading only", fd));
+    if (flags < 0)
+      throw std::runtime_error(
+          fmt::format("umk: tty_log_fd={}: umk inherits no such descriptor. Open it in the shell, as in {}>tty.log", fd, fd));
+    if ((flags & O_ACCMODE) == O_RDONLY)
+      throw std::runtime_error(fmt::format("umk: tty_log_fd={}: the descriptor is open for reading only", fd));
     stream_ = std::make_unique<HostStream>(fd, HostStream::Direction::Output);
     return;
   }
   struct stat status {};
-  if (stat(directory_.c_str(), &status) != 0 || (!S_ISDIR(status.st_mode) && (errno = ENOTDIR)) || access(directory_.c_str(), W_OK | X_OK) != 0)
+  if (stat(directory_.c_str(), &status) != 0 || (!S_ISDIR(status.st_mode) && (errno = ENOTDIR)) ||
+      access(directory_.c_str(), W_OK | X_OK) != 0)
     throw std::runtime_error(fmt::format("umk: tty_log_dir={}: {}", directory_, std::strerror(errno)));
 }
 

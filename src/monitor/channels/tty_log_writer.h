@@ -53,8 +53,8 @@ class TtyLogWriter {
   console::TtyLogBoard* board_ = nullptr;
   Report report_;
   bool is_watched_ = false;
-  std::vector<std::byte> begun_;       // of a record that is not whole yet
-  std::map<uint64_t, int> files_;      // by terminal; -1: could not be opened, or not written any more
+  std::vector<std::byte> begun_;  // of a record that is not whole yet
+  std::map<uint64_t, int> files_;  // by terminal; -1: could not be opened, or not written any more
 };
 
 }  // namespace umk::monitor

@@ -40,7 +40,8 @@ class TtyLogWriterTest : public testing::Test {
     text << file.rdbuf();
     return text.str();
   }
-  std::string put(format::What what, uint64_t tty, std::string_view data, uint32_t microseconds = 0, format::Direction direction = format::Direction::None) {
+  std::string put(format::What what, uint64_t tty, std::string_view data, uint32_t microseconds = 0,
+                  format::Direction direction = format::Direction::None) {
     const auto head = format::write_head({what, tty, static_cast<uint32_t>(data.size()), direction, 1700000000, microseconds});
     const std::string bytes = std::string(reinterpret_cast<const char*>(head.data()), head.size()) + std::string(data);
     board_.records.put(std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()));

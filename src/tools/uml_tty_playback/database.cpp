@@ -14,8 +14,10 @@ void Database::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_fin
 Database::Database(const std::string& path) : path_(path) {
   try {
     if (sqlite3_open(path.c_str(), &connection_) != SQLITE_OK) fail();
-    run("CREATE TABLE record (number INTEGER PRIMARY KEY, offset INTEGER NOT NULL, time REAL NOT NULL, kind TEXT NOT NULL, tty TEXT, parent TEXT, data BLOB)");
-    run("CREATE TABLE argument (record INTEGER NOT NULL REFERENCES record (number), place INTEGER NOT NULL, text TEXT NOT NULL, PRIMARY KEY (record, place))");
+    run("CREATE TABLE record (number INTEGER PRIMARY KEY, offset INTEGER NOT NULL, time REAL NOT NULL, kind TEXT NOT NULL, tty TEXT, "
+        "parent TEXT, data BLOB)");
+    run("CREATE TABLE argument (record INTEGER NOT NULL REFERENCES record (number), place INTEGER NOT NULL, text TEXT NOT NULL, PRIMARY "
+        "KEY (record, place))");
     add_record_ = prepare("INSERT INTO record (offset, time, kind, tty, parent, data) VALUES (?, ?, ?, ?, ?, ?)");
     add_argument_ = prepare("INSERT INTO argument (record, place, text) VALUES (?, ?, ?)");
   } catch (...) {
@@ -63,7 +65,8 @@ void Database::add(const Record& record) {
   sqlite3_bind_text(statement, 3, kind_of(record), -1, SQLITE_STATIC);
   bind_terminal(4, record.head.tty);
   if (record.is(format::What::Open)) bind_terminal(5, record.parent());
-  if (record.is(format::What::Write)) sqlite3_bind_blob(statement, 6, record.data.data(), static_cast<int>(record.data.size()), SQLITE_STATIC);
+  if (record.is(format::What::Write))
+    sqlite3_bind_blob(statement, 6, record.data.data(), static_cast<int>(record.data.size()), SQLITE_STATIC);
   step(statement);
   if (!record.is(format::What::Exec)) return;
   const sqlite3_int64 number = sqlite3_last_insert_rowid(connection_);

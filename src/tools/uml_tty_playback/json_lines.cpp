@@ -35,7 +35,8 @@ std::string quoted(std::string_view text) {
   for (const char character : text) {
     if (character == '"' || character == '\\') result += '\\', result += character;
     else if (character == '\n') result += "\\n";
-    else if (static_cast<unsigned char>(character) < ' ' || character == 127) result += fmt::format("\\u{:04x}", static_cast<unsigned char>(character));
+    else if (static_cast<unsigned char>(character) < ' ' || character == 127)
+      result += fmt::format("\\u{:04x}", static_cast<unsigned char>(character));
     else result += character;
   }
   return result + '"';
@@ -63,8 +64,8 @@ std::string member(std::string_view name, std::string_view bytes) {
 }  // namespace
 
 std::string json_line(const Record& record) {
-  std::string line = fmt::format("{{\"offset\":{},\"time\":{}.{:06},\"kind\":\"{}\",\"tty\":", record.offset, record.head.seconds, record.head.microseconds,
-                                 kind_of(record));
+  std::string line = fmt::format("{{\"offset\":{},\"time\":{}.{:06},\"kind\":\"{}\",\"tty\":", record.offset, record.head.seconds,
+                                 record.head.microseconds, kind_of(record));
   const auto terminal = [](uint64_t id) { return id == 0 ? "null" : quoted(name_of_terminal(id)); };
   line += terminal(record.head.tty);
   switch (record.head.what) {

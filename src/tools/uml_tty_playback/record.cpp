@@ -21,7 +21,8 @@ struct Family {
   std::string_view prefix;
   uint32_t major, first, end;
 };
-constexpr Family kFamilies[] = {{"ttyS", kTerminals, kFirstSerial, kSerialEnd}, {"tty", kTerminals, 0, kFirstSerial}, {"pts/", kSlaves, 0, kMostSlaves}};
+constexpr Family kFamilies[] = {
+    {"ttyS", kTerminals, kFirstSerial, kSerialEnd}, {"tty", kTerminals, 0, kFirstSerial}, {"pts/", kSlaves, 0, kMostSlaves}};
 
 template <typename T>
 bool parse_whole(std::string_view text, T& value, int base = 10) {

@@ -19,7 +19,8 @@ namespace format = umk::tty_log_format;
 
 struct Request {
   std::string log, terminal, layout = "auto", database;
-  bool follows = false, wants_all = false, wants_input = false, at_once = false, lists = false, shows_programs = false, wants_json = false, is_visible = false;
+  bool follows = false, wants_all = false, wants_input = false, at_once = false, lists = false, shows_programs = false, wants_json = false,
+       is_visible = false;
   double speed = 1, longest_wait = 0;
 
   LogFile::Follow follow() const { return follows ? LogFile::Follow::Yes : LogFile::Follow::No; }
@@ -63,8 +64,8 @@ std::map<uint64_t, Summary> summarise(const Request& request) {
 void list(const std::map<uint64_t, Summary>& terminals) {
   fmt::print("{:<12} {:<26} {:<26} {:>8} {:>10} {:>10} {:>8}\n", "TERMINAL", "FROM", "TO", "OPENINGS", "INPUT", "OUTPUT", "PROGRAMS");
   for (const auto& [id, summary] : terminals)
-    fmt::print("{:<12} {:<26} {:<26} {:>8} {:>10} {:>10} {:>8}\n", name_of_terminal(id), summary.first_time, summary.last_time, summary.openings, summary.bytes_read,
-               summary.bytes_written, summary.programs);
+    fmt::print("{:<12} {:<26} {:<26} {:>8} {:>10} {:>10} {:>8}\n", name_of_terminal(id), summary.first_time, summary.last_time,
+               summary.openings, summary.bytes_read, summary.bytes_written, summary.programs);
 }
 
 /// Which terminal is meant when none was named; false when that is for the caller to say, who has been told the choice.
@@ -82,7 +83,8 @@ bool choose_terminal(const Request& request, std::optional<uint64_t>& chosen) {
 
 std::string command_line(const Record& record) {
   std::string text;
-  for (const std::string_view argument : record.arguments()) text += (text.empty() ? "" : " ") + (argument.empty() ? std::string("''") : visible(argument));
+  for (const std::string_view argument : record.arguments())
+    text += (text.empty() ? "" : " ") + (argument.empty() ? std::string("''") : visible(argument));
   return text;
 }
 
@@ -141,7 +143,8 @@ int run(const Request& request) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Plays what happened on the terminals of a machine of umk or User Mode Linux, from a log that tty_log_fd= has made.", "uml_tty_playback"};
+  CLI::App app{"Plays what happened on the terminals of a machine of umk or User Mode Linux, from a log that tty_log_fd= has made.",
+               "uml_tty_playback"};
   Request request;
   app.add_option("log", request.log, "the log; - for standard input")->required();
   app.add_option("tty", request.terminal, "the terminal to be shown, as --list names it; all for all of them");
@@ -150,13 +153,15 @@ int main(int argc, char** argv) {
   auto* both = app.add_flag("-a,--all", request.wants_all, "show what was typed too: passwords, but also a second time what was echoed");
   app.add_flag("-i,--input", request.wants_input, "show only what was typed")->excludes(both);
   app.add_option("-s,--speed", request.speed, "play so many times as fast")->check(CLI::Range(0.001, 1e6));
-  app.add_option("-w,--longest-wait", request.longest_wait, "wait at most so many seconds where nothing happens")->check(CLI::PositiveNumber);
+  app.add_option("-w,--longest-wait", request.longest_wait, "wait at most so many seconds where nothing happens")
+      ->check(CLI::PositiveNumber);
   app.add_flag("-v,--visible", request.is_visible, "spell control characters; each record is a line");
   auto* lists = app.add_flag("-l,--list", request.lists, "list the terminals of the log");
   auto* programs = app.add_flag("-x,--exec", request.shows_programs, "list the programs that were started");
   auto* json = app.add_flag("-j,--json", request.wants_json, "print each record as a line of JSON");
   auto* database = app.add_option("--sqlite", request.database, "put the records into tables of a new SQLite database")->type_name("FILE");
-  app.add_option("--layout", request.layout, "the log's numbers are of so many bits; auto finds out")->check(CLI::IsMember({"auto", "32", "64"}));
+  app.add_option("--layout", request.layout, "the log's numbers are of so many bits; auto finds out")
+      ->check(CLI::IsMember({"auto", "32", "64"}));
   for (auto* one : {lists, programs, json})
     for (auto* other : {lists, programs, json, static_cast<CLI::Option*>(database)})
       if (one != other) one->excludes(other);

@@ -42,8 +42,11 @@ void TtyLog::record_close(DeviceNumber terminal) { record({.what = format::What:
 
 void TtyLog::record_data(DeviceNumber terminal, Direction direction, std::span<const uint8_t> bytes) {
   for (; !bytes.empty(); bytes = bytes.subspan(std::min(bytes.size(), kMostData))) {
-    record({.what = format::What::Write, .terminal = terminal, .direction = static_cast<format::Direction>(direction),
-            .bytes = bytes.first(std::min(bytes.size(), kMostData))}, true);
+    record({.what = format::What::Write,
+            .terminal = terminal,
+            .direction = static_cast<format::Direction>(direction),
+            .bytes = bytes.first(std::min(bytes.size(), kMostData))},
+           true);
   }
 }
 
@@ -78,7 +81,8 @@ bool TtyLog::try_put(const Record& record) {
   {
     MutexLock lock(mutex_);
     const bool is_stuck = is_stuck_.load(std::memory_order_relaxed);
-    if (board_.records.is_abandoned() || board_.records.room() < (is_stuck ? ConsoleRing::kCapacity / 2 : record.size() + (lost_ != 0 ? kMarkBytes : 0)))
+    if (board_.records.is_abandoned() ||
+        board_.records.room() < (is_stuck ? ConsoleRing::kCapacity / 2 : record.size() + (lost_ != 0 ? kMarkBytes : 0)))
       return false;
     is_stuck_.store(false, std::memory_order_relaxed);
     lost = std::exchange(lost_, 0);
@@ -92,7 +96,8 @@ bool TtyLog::try_put(const Record& record) {
   }
   if (board_.records.must_wake_consumer()) {
     const uint64_t one = 1;
-    if (const int event = board_.monitor_event.load(std::memory_order_relaxed); event >= 0) (void)host::write(event, std::as_bytes(std::span(&one, 1)));
+    if (const int event = board_.monitor_event.load(std::memory_order_relaxed); event >= 0)
+      (void)host::write(event, std::as_bytes(std::span(&one, 1)));
   }
   if (lost != 0) log(LogLevel::Warning, "tty log: {} records are missing", lost);
   return true;
@@ -101,8 +106,8 @@ bool TtyLog::try_put(const Record& record) {
 void TtyLog::put_locked(const Record& record) {
   // Under the lock, so that times do not run backwards.
   const uint64_t now_us = host::now_ns(host::Clock::Realtime) / 1000;
-  const auto head = format::write_head({record.what, record.terminal.encoded(), static_cast<uint32_t>(record.data_bytes()), record.direction,
-                                        now_us / 1'000'000, static_cast<uint32_t>(now_us % 1'000'000)});
+  const auto head = format::write_head({record.what, record.terminal.encoded(), static_cast<uint32_t>(record.data_bytes()),
+                                        record.direction, now_us / 1'000'000, static_cast<uint32_t>(now_us % 1'000'000)});
   board_.records.put(std::span(reinterpret_cast<const uint8_t*>(head.data()), head.size()));
   for (size_t i = 0; i < record.argument_count; ++i) {
     const std::string_view argument = record.arguments->at(i);

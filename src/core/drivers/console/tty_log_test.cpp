@@ -85,7 +85,8 @@ TEST(TtyLog, LongCommandLinesAreCutAndSayHowMuchIsMissing) {
   TtyLog log(-1, 0);
   StringList arguments;
   const std::string long_one(10'000, 'x');
-  for (const std::string& argument : {std::string("cat"), long_one, long_one, std::string("end")}) ASSERT_TRUE(arguments.add(argument).ok());
+  for (const std::string& argument : {std::string("cat"), long_one, long_one, std::string("end")})
+    ASSERT_TRUE(arguments.add(argument).ok());
   log.record_exec(kTty, arguments);
   const std::vector<Taken> records = take_all(log.board().records);
   ASSERT_EQ(records.size(), 1u);

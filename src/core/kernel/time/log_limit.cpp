@@ -33,7 +33,8 @@ bool LogLimit::allows_at(uint64_t now_ns, uint32_t interval_seconds, uint32_t bu
 
 bool LogLimit::allows(std::string_view place) {
   uint32_t missed;
-  const bool is_allowed = allows_at(time::monotonic_ns(), settings.interval_seconds.load(std::memory_order_relaxed), settings.burst.load(std::memory_order_relaxed), missed);
+  const bool is_allowed = allows_at(time::monotonic_ns(), settings.interval_seconds.load(std::memory_order_relaxed),
+                                    settings.burst.load(std::memory_order_relaxed), missed);
   if (missed != 0) log(LogLevel::Warning, "{}: {} callbacks suppressed", place, missed);
   return is_allowed;
 }

@@ -20,9 +20,11 @@ std::vector<std::byte> bytes_of(std::initializer_list<uint64_t> values, size_t s
 }
 
 /// What a C compiler for 64 bits makes of the head.
-std::vector<std::byte> long_head(uint32_t what, uint64_t tty, uint32_t length, uint32_t direction, uint64_t seconds, uint64_t microseconds) {
+std::vector<std::byte> long_head(uint32_t what, uint64_t tty, uint32_t length, uint32_t direction, uint64_t seconds,
+                                 uint64_t microseconds) {
   std::vector<std::byte> bytes = bytes_of({what, 0xdeadbeef}, 4);  // padding is whatever was there
-  for (const auto& part : {bytes_of({tty}, 8), bytes_of({length, direction}, 4), bytes_of({seconds, microseconds}, 8)}) bytes.insert(bytes.end(), part.begin(), part.end());
+  for (const auto& part : {bytes_of({tty}, 8), bytes_of({length, direction}, 4), bytes_of({seconds, microseconds}, 8)})
+    bytes.insert(bytes.end(), part.begin(), part.end());
   return bytes;
 }
 
@@ -62,7 +64,8 @@ TEST(TtyLogFormat, LayoutIsGuessedFromTheBeginning) {
   for (const uint32_t tty : {0x400u, 0x8800u}) {
     for (const auto& part : {bytes_of({1, tty, 4, 0, 1700000000, 5, 0}, 4), bytes_of({3, tty, 4, 2, 1700000001, 6, 0x2d2d2d2d}, 4)})
       small.insert(small.end(), part.begin(), part.end());
-    for (const auto& part : {long_head(1, tty, 8, 0, 1700000000, 5), bytes_of({0}, 8), long_head(3, tty, 4, 2, 1700000001, 6), bytes_of({0x2d2d2d2d}, 4)})
+    for (const auto& part :
+         {long_head(1, tty, 8, 0, 1700000000, 5), bytes_of({0}, 8), long_head(3, tty, 4, 2, 1700000001, 6), bytes_of({0x2d2d2d2d}, 4)})
       large.insert(large.end(), part.begin(), part.end());
   }
   EXPECT_EQ(guess_layout(small), Layout::Bits32);
