@@ -1,5 +1,6 @@
 #include "core/drivers/ubd/host_queue.h"
 
+#include "core/base/bits.h"
 #include "core/base/log.h"
 #include "core/host/calls.h"
 
@@ -8,6 +9,17 @@ namespace umk::ubd {
 namespace {
 /// Of the ring's read of the event; no transfer has this address.
 constexpr uint64_t kEventTag = 0;
+
+// Where the host finds no page when it copies from the cache, Linux 6.18 copies up to there, zeroes the rest of the large folio it copies to, and begins again
+// behind the fault. So the pages are brought in before, many at once (Linux 5.14; where that fails it is slower and nothing else).
+void bring_in(std::span<const host::IoVector> memory) {
+  constexpr int kPopulateRead = 22;
+  for (const host::IoVector& piece : memory) {
+    const uint64_t first = round_down(reinterpret_cast<uint64_t>(piece.data), kPageSize), end = reinterpret_cast<uint64_t>(piece.data) + piece.bytes;
+    (void)host::madvise(first, round_up(end - first, kPageSize), kPopulateRead);
+  }
+}
+
 }  // namespace
 
 void HostQueue::submit(QueuedTransfer& transfer) {
@@ -67,6 +79,7 @@ void HostQueue::serve_by_ring(host::IoRing& ring, int event) {
         continue;
       }
       const std::span<const host::IoVector> memory = transfer->memory.next(transfer->bytes);
+      if (transfer->is_write) bring_in(memory);
       if (transfer->is_write) ring.write(transfer->fd, memory, transfer->offset, tag);
       else ring.read(transfer->fd, memory, transfer->offset, tag);
     }
