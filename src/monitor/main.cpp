@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "monitor/command_line.h"
+#include "monitor/machine/core_dump.h"
 #include "monitor/machine/disk_images.h"
 #include "monitor/machine/session.h"
 #include "monitor/version.h"
@@ -50,6 +51,7 @@ void fill_standard_streams() {
     fmt::print(stderr, "umk: cannot start again: {}\n", std::strerror(errno));
     status = 1;
   }
+  if (session.has_panicked()) umk::monitor::dump_core();
   _exit(status);
 }
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import subprocess
 
@@ -108,8 +109,45 @@ def check_start(folder):
     return contains("gdb umk", text, r"hit Breakpoint 1, umk::monitor::EventLoop::run", r"^ +1 +1 +0 \S +\d+ ", r"exited with code 03") + contains("output", text, "from the guest")
 
 
+def check_core(folder):
+    """After a panic the monitor leaves a core where RLIMIT_CORE allows one, and says where; gdb shows the machine's tasks in it."""
+    pattern = open("/proc/sys/kernel/core_pattern").read().strip()
+
+    def allow_cores():
+        os.chdir(folder)
+        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    def forbid_cores():
+        os.chdir(folder)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+    problems = []
+    for setup, wanted in ((forbid_cores, 0), (allow_cores, 1)):
+        with Machine(folder, types=True, setup=setup) as machine:
+            machine.wait_until_up()
+            machine.type("echo c > /proc/sysrq-trigger")
+            status = machine.end()
+            text = machine.text()
+        if status != 134:
+            problems.append(f"status {status}")
+        found = re.findall(r"^umk: a core of the monitor, for gdb: (.*?)\r?$", text, re.MULTILINE)
+        if len(found) != wanted:
+            problems.append(f"{len(found)} lines about a core, expected {wanted}: {text[-600:]}")
+        if not found or pattern.startswith("|") or "%" in pattern.replace("%p", "").replace("%%", ""):
+            continue
+        if not os.path.exists(found[0]):
+            problems.append(f"there is no {found[0]}")
+            continue
+        if os.stat(found[0]).st_blocks * 512 > 200 << 20:
+            problems.append(f"the core takes {os.stat(found[0]).st_blocks >> 11} MiB")
+        shown = gdb([harness.UMK, found[0]], ["umk tasks", "umk mounts"])
+        problems += contains("tasks of the core", shown, r"^ +1 +1 +0 \S +\d+ init ", r" devtmpfs +devtmpfs +\d+  /dev$")
+        os.unlink(found[0])
+    return problems
+
+
 def run_all(report, wanted, _):
-    checks = [check_monitor, check_tasks, check_vessel, check_start]
+    checks = [check_monitor, check_tasks, check_vessel, check_start, check_core]
     if not shutil.which("gdb"):
         return report.add("debugging/gdb", ["gdb is missing: install it"])
     harness.run_checks(report, wanted, "debugging", checks)

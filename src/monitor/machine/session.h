@@ -29,6 +29,7 @@ class Session {
 
   /// Boots, serves, and returns umk's exit status. Throws std::runtime_error with a message for people when the machine cannot start.
   int run();
+  bool has_panicked() const { return machine_ && machine_->has_panicked(); }
   /// Restores the terminal and ends the machine's processes. run() does it at its end; for when it has thrown.
   void leave();
 
