@@ -186,10 +186,7 @@ Result<void> choose_consoles(Kernel& kernel, Parts& parts, const StartRequest& r
   for (int pass = 0; pass < 2; ++pass) {
     for (const std::string_view name : names) {
       const unsigned line = line_named(name);
-      if (line != console::kLines && !parts.console->has_line(line)) {
-        log(LogLevel::Warning, "console={}: there is no such line", name);
-        continue;
-      }
+      if (line != console::kLines && !parts.console->has_line(line)) continue;
       vfs::DeviceNumber device = tty::NullTty::kDevice;
       if (line == console::kLines) {
         system_console = RefPtr<tty::Tty>(TRY(make_ref<tty::NullTty>(parts.jobs)));
@@ -213,6 +210,13 @@ Result<void> choose_consoles(Kernel& kernel, Parts& parts, const StartRequest& r
   }
   parts.ttys.set_console(std::move(system_console));
   return {};
+}
+
+/// Once the log is shown somewhere.
+void tell_of_missing_consoles(const Parts& parts, const StartRequest& request) {
+  for (const std::string_view name : request.log_consoles)
+    if (const unsigned line = line_named(name); line != console::kLines && !parts.console->has_line(line))
+      log(LogLevel::Warning, "console={}: there is no such line", name);
 }
 
 Result<void> make_parts(Kernel& kernel, Parts& parts, const StartRequest& request) {
@@ -351,6 +355,7 @@ StartOutcome start(Kernel& kernel, const StartRequest& request) {
   log(LogLevel::Notice, "{} version {} {}: {} MiB of memory, {} CPUs", version::kSystem, version::kRelease, version::kVersion, kernel.options.memory_bytes >> 20, kernel.options.cpus);
   log(LogLevel::Notice, "Kernel command line: {}", kernel.options.command_line);
   for (const std::string_view note : request.notes) log_line(LogLevel::Notice, note);
+  tell_of_missing_consoles(*parts, request);
   if (request.shield_state.size() != 0) log(LogLevel::Warning, "shield: {}", request.shield_state);
   if (Result<void> added = add_disks(*parts, request.disks); !added.ok()) return fail("the disks cannot be added", added.code());
   if (Result<void> rooted = make_root(*parts, request); !rooted.ok()) return fail(problem_of_root(request, rooted.code()), rooted.code());
