@@ -10,13 +10,13 @@ namespace {
 /// Of the ring's read of the event; no transfer has this address.
 constexpr uint64_t kEventTag = 0;
 
-// Where the host finds no page when it copies from the cache, Linux 6.18 copies up to there, zeroes the rest of the large folio it copies to, and begins again
-// behind the fault. So the pages are brought in before, many at once (Linux 5.14; where that fails it is slower and nothing else).
+// Where the host finds no page when it copies from the cache, Linux 6.18 copies up to there, zeroes the rest of the large folio that it copies
+// to, and begins again behind the fault. So the pages are brought in before, many at once (Linux 5.14; without that it is slower, no more).
 void bring_in(std::span<const host::IoVector> memory) {
   constexpr int kPopulateRead = 22;
   for (const host::IoVector& piece : memory) {
-    const uint64_t first = round_down(reinterpret_cast<uint64_t>(piece.data), kPageSize), end = reinterpret_cast<uint64_t>(piece.data) + piece.bytes;
-    (void)host::madvise(first, round_up(end - first, kPageSize), kPopulateRead);
+    const auto start = reinterpret_cast<uint64_t>(piece.data), first = round_down(start, kPageSize);
+    (void)host::madvise(first, round_up(start + piece.bytes - first, kPageSize), kPopulateRead);
   }
 }
 

@@ -1,8 +1,8 @@
 // Writing a file's pages to the disk.
 //
-// Blocks are chosen first; then the data are written, without any lock, so that several runs can be under way; then the map is changed. All within one handle of
-// the journal, whose commit therefore finds the data on the medium (data=ordered). Until then the map has a hole there, and the choice is nobody's but the
-// handle's: who finds that somebody else has filled the hole meanwhile gives his blocks back and writes to those.
+// Blocks are chosen first; then the data are written, without any lock, so that several runs can be under way; then the map is changed. All
+// within one handle of the journal, whose commit therefore finds the data on the medium (data=ordered). Until then the map has a hole there, and
+// the choice is nobody's but the handle's: who finds that somebody else has filled the hole meanwhile gives his blocks back and writes to those.
 #include <algorithm>
 
 #include "core/fs/ext4/file_node.h"
@@ -51,8 +51,10 @@ Result<void> FileNode::grow_size_on_disk_locked(Journal::Handle& handle, uint64_
   return store_record_locked(handle);
 }
 
-/// Where blocks from `block` on are to be written, as many as lie together. Opens a handle unless no metadata change. EAGAIN as Journal::begin.
-Result<FileNode::Placement> FileNode::place_blocks(uint64_t block, uint64_t end, std::optional<Journal::Handle>& handle, Journal::WhenBusy when_busy) {
+/// Where blocks from `block` on are to be written, as many as lie together. Opens a handle unless no metadata change. EAGAIN as
+/// Journal::begin.
+Result<FileNode::Placement> FileNode::place_blocks(uint64_t block, uint64_t end, std::optional<Journal::Handle>& handle,
+                                                   Journal::WhenBusy when_busy) {
   const auto first = static_cast<uint32_t>(block), most = static_cast<uint32_t>(end - block);
   const auto check = [&](const Mapping& mapping) -> Result<void> {
     if (volume().may_be_file_blocks(mapping.physical, mapping.count)) return {};
@@ -113,7 +115,8 @@ Result<bool> FileNode::settle(Journal::Handle& handle, const Placement& place, R
 }
 
 /// Writes blocks from `block` on, as many as lie together; `done` is where to go on.
-Result<void> FileNode::write_run(uint64_t block, uint64_t end, uint64_t first_block, std::span<const mm::PageMemory> pieces, uint64_t& done) {
+Result<void> FileNode::write_run(uint64_t block, uint64_t end, uint64_t first_block, std::span<const mm::PageMemory> pieces,
+                                 uint64_t& done) {
   if (journals_data()) return write_journaled(block, end, first_block, pieces, done);
   std::optional<Journal::Handle> handle;
   const Placement place = TRY(place_blocks(block, end, handle, Journal::WhenBusy::Wait));
@@ -214,7 +217,8 @@ class FileNode::BlockWrite final : public mm::PageWrite {
   block::Batch::Item request_;
 };
 
-Result<std::unique_ptr<mm::PageWrite>> FileNode::start_writing(uint64_t first_page, std::span<const mm::PageMemory> pieces, mm::WriteReason, WhenBusy when_busy) {
+Result<std::unique_ptr<mm::PageWrite>> FileNode::start_writing(uint64_t first_page, std::span<const mm::PageMemory> pieces, mm::WriteReason,
+                                                               WhenBusy when_busy) {
   if (volume().is_read_only() || journals_data()) return error(EOPNOTSUPP);
   const uint64_t first_block = first_page << (kPageShift - block_bits());
   const uint64_t end = end_of_write(first_block, pieces);

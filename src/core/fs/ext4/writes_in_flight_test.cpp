@@ -150,7 +150,7 @@ TEST_F(WritesInFlightTest, OneThatFailsIsReportedAndLeavesTheOthers) {
   EXPECT_EQ(wrong, failed);
 }
 
-// Whatever of the later writes reached the medium, and in whatever order it came there: a block that a file has holds what was written to it.
+// Whatever of the later writes reached the medium, and in whatever order: a block that a file has holds what was written to it.
 TEST_F(WritesInFlightTest, CrashesShowNoBlockWithoutItsData) {
   for (const char* arguments : {"-t ext4", "-t ext4 -b 1024", "-t ext3"}) {
     RefPtr<MemoryDevice> disk = MemoryDevice::make(make_image(arguments, 40));
