@@ -5,9 +5,15 @@
 #include "core/kernel/task/clone.h"
 #include "core/kernel/task/exec.h"
 #include "core/kernel/task/exit.h"
+#include "core/kernel/time/log_limit.h"
 #include "core/kernel/vfs/path_walk.h"
 
 namespace umk::init {
+
+namespace {
+// Events can be caused in a loop.
+constinit LogLimit log_limit;
+}  // namespace
 
 namespace {
 
@@ -47,7 +53,7 @@ void UeventHelper::on_expired() {
       if (!moved.ok()) continue;
     }
     if (const Result<void> started = start_one(); !started.ok()) {
-      log(LogLevel::Warning, "umk: the program of uevent_helper cannot be started: errno {}", started.code());
+      log_limited(log_limit, "uevent_helper", LogLevel::Warning, "umk: the program of uevent_helper cannot be started: errno {}", started.code());
       MutexLock lock(mutex_);
       // The last one made a place for itself that nobody will take.
       if (!starting_.empty()) starting_.erase(starting_.size() - 1);

@@ -3,8 +3,14 @@
 #include "core/abi/watchdog.h"
 #include "core/base/log.h"
 #include "core/host/calls.h"
+#include "core/kernel/time/log_limit.h"
 
 namespace umk::watchdog {
+
+namespace {
+// Whoever writes to a watchdog that is gone may go on doing so.
+constinit LogLimit log_limit;
+}  // namespace
 
 namespace {
 
@@ -122,7 +128,7 @@ Result<void> Watchdog::pet() {
   }
   constexpr char kPet[] = {'\n'};
   if (fd >= 0 && host::write(fd, std::as_bytes(std::span(kPet))).ok()) return {};
-  log(LogLevel::Warning, "ping_watchdog: the watchdog process is gone");
+  log_limited(log_limit, "watchdog", LogLevel::Warning, "ping_watchdog: the watchdog process is gone");
   return error(EIO);
 }
 
