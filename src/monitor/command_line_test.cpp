@@ -30,8 +30,7 @@ TEST(CommandLine, NothingBootsTheEmbeddedRoot) {
   EXPECT_EQ(c.action, Configuration::Action::Boot);
   EXPECT_EQ(c.root_type, "");
   EXPECT_EQ(c.memory_bytes, 0u);
-  EXPECT_EQ(c.console.input, (ChannelEnd{ChannelEnd::Kind::Descriptor, 0}));
-  EXPECT_EQ(c.console.output, (ChannelEnd{ChannelEnd::Kind::Descriptor, 1}));
+  EXPECT_EQ(describe_channel_pair(c.console(0)), "fd:0,fd:1");
 }
 
 TEST(CommandLine, TakesSwitchesInUmlsForm) {
@@ -51,8 +50,8 @@ TEST(CommandLine, TakesSwitchesInUmlsForm) {
   EXPECT_FALSE(c.may_use_io_uring);
   EXPECT_EQ(c.name, "box-1");
   EXPECT_EQ(c.name_directory, "/tmp/uml");
-  EXPECT_EQ(c.console.input.descriptor, 3);
-  EXPECT_EQ(c.console.output.descriptor, 4);
+  EXPECT_EQ(describe_channel_pair(c.console(0)), "fd:3,fd:4");
+  EXPECT_EQ(describe_channel_pair(c.console(1)), "null");
   EXPECT_TRUE(c.exits_on_reboot);
   EXPECT_EQ(c.init_environment, Words{"TERM=xterm"});
   EXPECT_EQ(c.init_arguments, (Words{"single", "-x", "mem=3"}));
@@ -85,10 +84,11 @@ TEST(CommandLine, RefusesWithAMessageThatNamesTheSwitch) {
       {{"seccomp=1"}, {"seccomp=1", "on, auto or off"}},
       {{"con0=fd"}, {"con0=fd", "fd:N"}},
       {{"con0=fd:"}, {"must specify a file descriptor"}},
-      {{"con0=xterm"}, {"xterm", "not available yet"}},
-      {{"con0=/dev/tty8"}, {"/dev/tty8", "no channel"}},
-      {{"con1=fd:0"}, {"con1", "not available yet"}},
+      {{"con0=/dev/tty8"}, {"Failed to set up console with configuration string \"0=/dev/tty8\"", "No match for configured backends", "tty:PATH"}},
+      {{"con1=port:0"}, {"port_init"}},
       {{"con16=none"}, {"Device number out of range"}},
+      {{"ssl64=pts"}, {"Failed to set up serial line", "Device number out of range"}},
+      {{"xterm=a,b,c,d"}, {"xterm=", "three fields"}},
       {{"ubd-1=f"}, {"Couldn't parse device number"}},
       {{"ubd256=f"}, {"Device number out of range"}},
       {{"ubd0=f", "ubda=g"}, {"\"a=g\" : Device is already configured"}},
@@ -99,7 +99,6 @@ TEST(CommandLine, RefusesWithAMessageThatNamesTheSwitch) {
       {{"udb0=f"}, {"almost certainly a ubd -> udb TYPO"}},
       {{"eth0=tuntap,tap0"}, {"network", "not available yet"}},
       {{"vec0:transport=tap"}, {"network", "not available yet"}},
-      {{"ssl0=pty"}, {"serial", "not available yet"}},
       {{"hostfs=/srv"}, {"not available yet"}},
       {{"mconsole=listen:/x"}, {"mconsole_setup : Unknown option - 'listen:/x'", "notify:"}},
       {{"mconsole=notify:"}, {"mconsole_setup"}},
@@ -146,12 +145,27 @@ TEST(CommandLine, TakesWhatConcernsTheLogAndItsListeners) {
   EXPECT_EQ(accepted({}).console_level, std::nullopt);
 }
 
-TEST(ChannelPair, IsDescribedAsItIsWritten) {
-  for (const char* text : {"fd:0,fd:1", "fd:3", "null", "none", "null,fd:2"}) {
-    ChannelPair pair;
-    EXPECT_EQ(parse_channel_pair("con0", text, pair), std::nullopt);
-    EXPECT_EQ(describe_channel_pair(pair), text);
-  }
+TEST(CommandLine, GivesConsolesWindowsOnlyWhereThereAreSome) {
+  const char* const display = std::getenv("DISPLAY");
+  const std::string before = display ? display : "";
+  unsetenv("DISPLAY");
+  EXPECT_EQ(describe_channel_pair(accepted({}).console(1)), "none");
+  setenv("DISPLAY", ":0", 1);
+  EXPECT_EQ(describe_channel_pair(accepted({}).console(1)), "xterm");
+  EXPECT_EQ(describe_channel_pair(accepted({"run", "--", "true"}).console(1)), "none");
+  display ? setenv("DISPLAY", before.c_str(), 1) : unsetenv("DISPLAY");
+}
+
+TEST(CommandLine, TakesSerialLinesAndWindows) {
+  const Configuration c = accepted({"ssl=port:9000", "ssl63=pts", "xterm=rxvt,,-x", "ssl-non-raw"});
+  EXPECT_EQ(describe_channel_pair(c.serial_line(0)), "port:9000");
+  EXPECT_EQ(describe_channel_pair(c.serial_line(63)), "pts");
+  EXPECT_EQ(describe_channel_pair(accepted({}).serial_line(5)), "pty");
+  EXPECT_EQ(c.xterm.emulator, "rxvt");
+  EXPECT_EQ(c.xterm.title_switch, "-T");
+  EXPECT_EQ(c.xterm.execute_switch, "-x");
+  EXPECT_FALSE(c.serial_lines_are_raw);
+  EXPECT_EQ(c.kernel_command_line, "ssl=port:9000 ssl63=pts ssl-non-raw");
 }
 
 TEST(CommandLine, TakesConsolesOfTheLogInTheirOrder) {
@@ -211,10 +225,12 @@ TEST(CommandLine, DebugSaysOnTwoLinesThatGdbDoesNotNeedIt) {
 }
 
 TEST(CommandLine, ConsoleWithANumberWinsWhicheverComesFirst) {
-  EXPECT_EQ(accepted({"con0=fd:5", "con=null"}).console.output.descriptor, 5);
-  EXPECT_EQ(accepted({"con=null", "con0=fd:5"}).console.output.descriptor, 5);
-  EXPECT_EQ(accepted({"con=null"}).console.input.kind, ChannelEnd::Kind::Null);
-  EXPECT_EQ(accepted({"con0=null,fd:1"}).console.input.kind, ChannelEnd::Kind::Null);
+  const auto console = [](const Words& words, unsigned number) { return describe_channel_pair(accepted(words).console(number)); };
+  EXPECT_EQ(console({"con0=fd:5", "con=null"}, 0), "fd:5");
+  EXPECT_EQ(console({"con=null", "con0=fd:5"}, 0), "fd:5");
+  EXPECT_EQ(console({"con=null", "con0=fd:5"}, 15), "null");
+  EXPECT_EQ(console({"con=null"}, 0), "null");
+  EXPECT_EQ(console({"con0=null,fd:1"}, 0), "null,fd:1");
 }
 
 TEST(CommandLine, InformationActsWhereItStands) {

@@ -3,23 +3,19 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "monitor/channels/channel_pair.h"
+
 namespace umk::monitor {
 
-/// What a console's line is connected to: one direction of a UML channel.
-struct ChannelEnd {
-  enum class Kind { None, Null, Descriptor };
-  Kind kind = Kind::None;
-  int descriptor = -1;
-  friend bool operator==(const ChannelEnd&, const ChannelEnd&) = default;
-};
-
-struct ChannelPair {
-  ChannelEnd input, output;
-  friend bool operator==(const ChannelPair&, const ChannelPair&) = default;
+/// con= or ssl=: what lines are connected to. A switch with a number wins over the one without, whichever comes first.
+struct LineSwitches {
+  std::optional<ChannelPair> all;
+  std::map<unsigned, ChannelPair> numbered;
 };
 
 /// A disk on files of the host: ubd0=.
@@ -60,9 +56,14 @@ struct Configuration {
   std::string name;           // umid=
   std::string name_directory; // uml_dir=
   std::string notify_socket;  // mconsole=notify:
-  ChannelPair console{{ChannelEnd::Kind::Descriptor, 0}, {ChannelEnd::Kind::Descriptor, 1}};
 
-  bool console_is_numbered = false;  // con0=, which wins over con=
+  // Consoles and serial lines.
+  LineSwitches consoles, serial_lines;
+  XtermCommand xterm;                // xterm=
+  bool serial_lines_are_raw = true;  // not with ssl-non-raw
+  /// What line `number` is connected to, by the switches or by default.
+  ChannelPair console(unsigned number) const;
+  ChannelPair serial_line(unsigned number) const;
 
   // The root filesystem: the embedded one when all is empty. Without a type, `root` names a disk.
   std::string root, root_type, root_flags;

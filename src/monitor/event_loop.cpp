@@ -26,6 +26,7 @@ EventLoop::EventLoop()
     uint64_t count;
     // Cleared first: what comes while the callback looks wakes the loop again.
     if (read(wake_fd_, &count, sizeof count) < 0) return;
+    take_calls();
     if (wake_callback_) wake_callback_();
   });
 }
@@ -80,6 +81,27 @@ void EventLoop::take_signals() {
     const SignalCallback callback = found->second;
     callback(info);
   }
+}
+
+void EventLoop::call(std::function<void()> body) {
+  std::packaged_task<void()> task(std::move(body));
+  std::future<void> outcome = task.get_future();
+  {
+    const std::lock_guard lock(calls_mutex_);
+    calls_.push_back(std::move(task));
+  }
+  const uint64_t one = 1;
+  (void)!write(wake_fd_, &one, sizeof one);
+  outcome.get();
+}
+
+void EventLoop::take_calls() {
+  std::vector<std::packaged_task<void()>> calls;
+  {
+    const std::lock_guard lock(calls_mutex_);
+    calls.swap(calls_);
+  }
+  for (std::packaged_task<void()>& call : calls) call();
 }
 
 void EventLoop::run_once(int timeout_ms) {

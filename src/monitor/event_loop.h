@@ -1,15 +1,17 @@
 // EventLoop: what the monitor's main thread waits for, by epoll(7): descriptors, signals, and the wake-up of the core.
 //
 // One thread uses it. Callbacks run on that thread, may add and remove watches (their own too), and must not block. Signals that are watched are
-// blocked for the process and taken from a signalfd(2); so watch them before other threads start.
+// blocked for the process and taken from a signalfd(2); so watch them before other threads start. call() is for other threads.
 #pragma once
 
 #include <sys/signalfd.h>
 
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 namespace umk::monitor {
@@ -41,6 +43,8 @@ class EventLoop {
   /// Until stop().
   void run();
   void stop() { stopped_ = true; }
+  /// From another thread: runs `body` in the loop's, and waits until it has run; for ever, when the loop runs no more.
+  void call(std::function<void()> body);
 
  private:
   struct Watch {
@@ -48,6 +52,7 @@ class EventLoop {
     Callback callback;
   };
   void take_signals();
+  void take_calls();
 
   int epoll_fd_;
   int wake_fd_;
@@ -57,6 +62,8 @@ class EventLoop {
   std::function<void()> wake_callback_;
   std::map<int, std::shared_ptr<Watch>> watches_;
   std::map<int, SignalCallback> signal_callbacks_;
+  std::mutex calls_mutex_;
+  std::vector<std::packaged_task<void()>> calls_;
 };
 
 }  // namespace umk::monitor

@@ -1,5 +1,6 @@
 #include "monitor/switches.h"
 
+#include "monitor/console_switch.h"
 #include "monitor/disk_switch.h"
 
 #include <algorithm>
@@ -179,75 +180,6 @@ Wrong check_seccomp(Configuration& c, std::string_view value) {
   return {};
 }
 
-// --- consoles
-
-Wrong parse_channel_end(std::string_view spec, std::string_view text, ChannelEnd& end) {
-  const auto fail = [&](std::string_view why) {
-    return std::string(spec) + ": " + std::string(why) + " Channels are fd:N (a descriptor that umk inherits), null, and none; a pair is INPUT,OUTPUT.";
-  };
-  if (text == "null") {
-    end = {ChannelEnd::Kind::Null, -1};
-  } else if (text == "none") {
-    end = {ChannelEnd::Kind::None, -1};
-  } else if (text.starts_with("fd:")) {
-    const std::optional<int> number = parse_number<int>(text.substr(3));
-    if (!number || *number < 0) return fail("channel type ‘fd’ must specify a file descriptor, as in fd:0.");
-    end = {ChannelEnd::Kind::Descriptor, *number};
-  } else {
-    for (const std::string_view later : {"pty", "pts", "tty:", "xterm", "port:"})
-      if (text.starts_with(later)) return fail("channel " + quoted(text) + " is not available yet.");
-    return fail(quoted(text) + " is no channel.");
-  }
-  return {};
-}
-
-}  // namespace
-
-std::optional<std::string> parse_channel_pair(std::string_view spec, std::string_view value, ChannelPair& pair) {
-  const size_t comma = value.find(',');
-  if (Wrong wrong = parse_channel_end(spec, value.substr(0, comma), pair.input)) return wrong;
-  pair.output = pair.input;
-  if (comma == std::string_view::npos) return {};
-  return parse_channel_end(spec, value.substr(comma + 1), pair.output);
-}
-
-std::string describe_channel_pair(const ChannelPair& pair) {
-  const auto describe = [](const ChannelEnd& end) -> std::string {
-    switch (end.kind) {
-      case ChannelEnd::Kind::None: return "none";
-      case ChannelEnd::Kind::Null: return "null";
-      case ChannelEnd::Kind::Descriptor: return "fd:" + std::to_string(end.descriptor);
-    }
-    return {};
-  };
-  return pair.input == pair.output ? describe(pair.input) : describe(pair.input) + "," + describe(pair.output);
-}
-
-namespace {
-
-/// con=..., con0=...: `number` is what stands between the name and the equals sign.
-Wrong set_console(Configuration& c, std::string_view spec, std::string_view number, std::string_view value) {
-  unsigned index = 0;
-  if (!number.empty()) {
-    const std::optional<unsigned> parsed = parse_number<unsigned>(number);
-    if (!parsed) return std::string(spec) + ": Couldn't parse device number " + quoted(number) + ". Consoles are con0 to con15.";
-    if (*parsed >= kConsoles) return std::string(spec) + ": Device number out of range. Consoles are con0 to con15.";
-    index = *parsed;
-  }
-  ChannelPair pair;
-  if (Wrong wrong = parse_channel_pair(spec, value, pair)) return wrong;
-  if (index == 0) {
-    // A numbered switch wins over con=, whichever comes first.
-    if (number.empty() && c.console_is_numbered) return {};
-    c.console = pair;
-    c.console_is_numbered = !number.empty();
-    return {};
-  }
-  const bool is_nothing = pair.input.kind != ChannelEnd::Kind::Descriptor && pair.output.kind != ChannelEnd::Kind::Descriptor;
-  if (!is_nothing) return std::string(spec) + ": consoles other than con0 are not available yet. con" + std::string(number) + "=none is accepted.";
-  return {};
-}
-
 // --- the table
 
 struct Switch {
@@ -302,6 +234,8 @@ constexpr Switch kSwitches[] = {
     {"earlyprintk", "", "write messages of the kernel to umk's standard error until the console shows them", set_early_log},
     {"tty_log_fd=", "N", "write down what happens on terminals, and which programs start, to descriptor N", set_tty_log_descriptor, true},
     {"tty_log_dir=", "DIRECTORY", "write what is read and written on each terminal to a file of its own in DIRECTORY", set_tty_log_directory},
+    {"xterm=", "EMULATOR,TITLE-SWITCH,EXECUTE-SWITCH", "how windows are opened for consoles; default xterm,-T,-e", set_xterm, true},
+    {"ssl-non-raw", "", "leave host terminals of serial lines as they are", [](Configuration& c, std::string_view) { c.serial_lines_are_raw = false; return Wrong(); }},
     {"shield=", "on|off|auto", "wall the kernel off from guests by protection keys", set_shield, true},
     {"dispatch=", "user|seccomp|auto", "how guests' system calls are caught", set_dispatch, true},
     {"io_uring=", "auto|off", "whether disks use io_uring of the host", set_io_uring, true},
@@ -341,10 +275,9 @@ struct Later {
 };
 constexpr Later kLater[] = {
     {"eth", true, "network devices"},
-    {"vec", true, "network devices"}, {"ssl", true, "serial lines"}, {"iomem=", false, "mapped files"}, {"initrd=", false, "initial RAM disks"},
+    {"vec", true, "network devices"}, {"iomem=", false, "mapped files"}, {"initrd=", false, "initial RAM disks"},
     {"hostfs=", false, "limits on hostfs"}, {"time-travel", false, "time travel"},
-    {"virtio_uml.", false, "vhost-user devices"}, {"dsp=", false, "audio"}, {"mixer=", false, "audio"}, {"xterm=", false, "consoles in windows"},
-    {"ssl-non-raw", false, "serial lines"},
+    {"virtio_uml.", false, "vhost-user devices"}, {"dsp=", false, "audio"}, {"mixer=", false, "audio"},
 };
 
 std::string_view name_of(std::string_view text) { return text.substr(0, text.find('=')); }
@@ -370,7 +303,7 @@ std::optional<std::string> near_miss(std::string_view text) {
   for (const Switch& known : kSwitches) consider(known.name);
   for (const Ignored& known : kIgnored)
     if (name_of(known.name).size() > 4) consider(known.name);
-  for (const char* known : {"con0=", "con="}) consider(known);
+  for (const char* known : {"con0=", "con=", "ssl0=", "ssl="}) consider(known);
   return best;
 }
 
@@ -468,16 +401,10 @@ Wrong apply_switch(Configuration& configuration, std::string_view text) {
     if (later.has_number && !has_number_form(text, later.name)) continue;
     return std::string(text) + ": " + later.what + " are not available yet. Leave the switch out to boot without.";
   }
-  if (text.starts_with("con")) {
-    const size_t equals = text.find('=');
-    const std::string_view number = equals == std::string_view::npos ? std::string_view() : text.substr(3, equals - 3);
-    const bool is_console = equals != std::string_view::npos && number.size() <= 4 &&
-                            std::all_of(number.begin(), number.end(), [](unsigned char c) { return std::isdigit(c); });
-    if (is_console) {
-      if (Wrong wrong = set_console(configuration, text, number, text.substr(equals + 1))) return wrong;
-      add_to_command_line();
-      return {};
-    }
+  if (is_console_switch(text)) {
+    if (Wrong wrong = apply_console_switch(configuration, text)) return wrong;
+    add_to_command_line();
+    return {};
   }
   if (const std::optional<std::string> meant = near_miss(text)) {
     const bool has_value = text.find('=') != std::string_view::npos;
@@ -510,8 +437,10 @@ std::string describe_switches() {
   add("ubdN[FLAGS]=FILE[,BACKING]", "serve FILE as /dev/ubda (N is 0 or a) and so on; with BACKING, FILE takes what is changed;");
   add("", "flags: r read-only, s synchronous, d plain data, c not locked, t no discard; default: ubd0=root_fs");
   add("ubd=sync", "all disks that are named later are synchronous");
-  add("con0=IN[,OUT]", "what console 0 is connected to: fd:N, null or none; default fd:0,fd:1");
-  add("con=IN[,OUT]", "likewise, for all consoles that have no switch of their own");
+  add("conN=IN[,OUT]", "what console N is connected to, tty0 to tty15 of the guest: fd:N, tty:PATH, pty, pts, port:N, xterm,");
+  add("", "null, none; default fd:0,fd:1 for console 0, and xterm for the others where $DISPLAY is set");
+  add("sslN=IN[,OUT]", "what serial line N is connected to, ttyS0 to ttyS63 of the guest; default pty");
+  add("con=, ssl=", "likewise, for all that have no switch of their own");
   return text;
 }
 

@@ -21,11 +21,6 @@ std::optional<uint64_t> parse_memory_size(std::string_view text);
 std::optional<std::string> set_memory(Configuration& configuration, std::string_view name, std::string_view value);
 std::optional<std::string> set_cpus(Configuration& configuration, std::string_view name, std::string_view value);
 
-/// A channel, or two for input and output. Returns what is wrong; `spec` is what the user wrote.
-std::optional<std::string> parse_channel_pair(std::string_view spec, std::string_view value, ChannelPair& pair);
-/// As it would be given to parse_channel_pair.
-std::string describe_channel_pair(const ChannelPair& pair);
-
 /// How many insertions, deletions, replacements and swaps of neighbours lie between two words.
 size_t edit_distance(std::string_view a, std::string_view b);
 

@@ -103,6 +103,8 @@ ANSWERS = [
     ("remove con1", 0, ""),
     ("config con1", 0, "none"),
     ("remove con0", -16, "Device is already open"),
+    ("config ssl0", 0, "pty"),
+    ("config ssl0=none", 0, ""),
     ("config ssl0", 0, "none"),
     ("config ubd1", 0, ""),
     ("config ubd999", 1, "ubd_get_config : device number out of range"),

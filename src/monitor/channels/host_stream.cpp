@@ -23,7 +23,7 @@ HostStream::HostStream(int inherited_fd, Direction direction) : fd_(-1), is_term
     if (S_ISSOCK(status.st_mode)) kind_ = Kind::Socket;
     const bool can_block = S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode);
     if (can_block) {
-      const int access = direction == Direction::Input ? O_RDONLY : O_WRONLY;
+      const int access = direction == Direction::Input ? O_RDONLY : direction == Direction::Output ? O_WRONLY : O_RDWR;
       const std::string path = "/proc/self/fd/" + std::to_string(inherited_fd);
       fd_ = open(path.c_str(), access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
       if (fd_ >= 0) kind_ = Kind::NonBlocking;
@@ -33,6 +33,8 @@ HostStream::HostStream(int inherited_fd, Direction direction) : fd_(-1), is_term
   }
   if (fd_ < 0) fd_ = fcntl(inherited_fd, F_DUPFD_CLOEXEC, 3);
 }
+
+HostStream::HostStream(Owned owned) : fd_(owned.fd), kind_(Kind::NonBlocking), is_terminal_(isatty(owned.fd) == 1) {}
 
 HostStream::~HostStream() {
   if (fd_ >= 0) close(fd_);

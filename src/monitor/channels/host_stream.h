@@ -15,9 +15,14 @@ namespace umk::monitor {
 
 class HostStream {
  public:
-  enum class Direction { Input, Output };
+  enum class Direction { Input, Output, Both };
+  /// A descriptor that nobody shares, opened with O_NONBLOCK; it is closed at the end.
+  struct Owned {
+    int fd;
+  };
 
   HostStream(int inherited_fd, Direction direction);
+  explicit HostStream(Owned owned);
   ~HostStream();
   HostStream(const HostStream&) = delete;
   HostStream& operator=(const HostStream&) = delete;

@@ -2,18 +2,29 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 
 namespace umk::monitor {
 
 namespace {
+
+/// Above what a process is started with.
+constexpr int kFirstKept = 10;
+
+/// Unix98 and BSD pseudo-terminals. Linux, admin-guide/devices.
+bool is_pty_slave(dev_t device) { return (gnu_dev_major(device) >= 136 && gnu_dev_major(device) <= 143) || gnu_dev_major(device) == 3; }
 
 /// tcsetattr from whatever group we are in: in the background it would stop the process.
 void set_attributes(int fd, const ::termios& settings) {
@@ -36,9 +47,23 @@ std::unique_ptr<HostTerminal> HostTerminal::open(int fd, std::function<void()> o
   return terminal;
 }
 
+std::unique_ptr<HostTerminal> HostTerminal::open_further(int fd, std::function<void()> on_monitor_death) {
+  ::termios settings;
+  if (fd < 0 || tcgetattr(fd, &settings) < 0) return nullptr;
+  std::unique_ptr<HostTerminal> terminal(new HostTerminal(fd, settings));
+  // Only pseudo-terminals: another kind would be hung up at the end of the session whose terminal it is.
+  struct stat status {};
+  const bool is_slave = fstat(fd, &status) == 0 && is_pty_slave(status.st_rdev);
+  const bool is_ours = tcgetsid(fd) == getsid(0);
+  if (is_slave && !is_ours) terminal->size_event_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  terminal->start_guardian(std::move(on_monitor_death));
+  return terminal;
+}
+
 HostTerminal::~HostTerminal() {
   restore();
   end_guardian();
+  if (size_event_ >= 0) close(size_event_);
 }
 
 void HostTerminal::start_guardian(std::function<void()> on_monitor_death) {
@@ -50,25 +75,47 @@ void HostTerminal::start_guardian(std::function<void()> on_monitor_death) {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   guardian_ = fork();
-  if (guardian_ != 0) {
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    close(watched);
-    return;
-  }
+  if (guardian_ == 0) guard(watched, on_monitor_death);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  close(watched);
+}
 
-  // The guardian: it keeps nothing but the terminal and the monitor's pidfd.
+/// The guardian's whole life. It keeps nothing but the terminal, the monitor's pidfd and the event to tell of.
+void HostTerminal::guard(int monitor, const std::function<void()>& on_monitor_death) {
   prctl(PR_SET_NAME, "umk-guardian");
-  const int terminal = fcntl(fd_, F_DUPFD, 10);
-  const int target = fcntl(watched, F_DUPFD, 10);
-  for (int fd = 0; fd < 10; ++fd) close(fd);
-  const int low = terminal < target ? terminal : target, high = terminal < target ? target : terminal;
-  if (low > 10) syscall(SYS_close_range, 10, low - 1, 0);
-  if (high > low + 1) syscall(SYS_close_range, low + 1, high - 1, 0);
-  syscall(SYS_close_range, high + 1, ~0u, 0);
+  const int terminal = fcntl(fd_, F_DUPFD, kFirstKept);
+  const int target = fcntl(monitor, F_DUPFD, kFirstKept);
+  const int event = size_event_ >= 0 ? fcntl(size_event_, F_DUPFD, kFirstKept) : -1;
+  int kept[] = {event, terminal, target};
+  std::sort(std::begin(kept), std::end(kept));
+  unsigned next = 0;
+  for (const int fd : kept) {
+    if (fd < 0) continue;
+    if (static_cast<unsigned>(fd) > next) syscall(SYS_close_range, next, fd - 1, 0);
+    next = static_cast<unsigned>(fd) + 1;
+  }
+  syscall(SYS_close_range, next, ~0u, 0);
   if (chdir("/") < 0) _exit(1);
 
-  pollfd entry{target, POLLIN, 0};
-  while (poll(&entry, 1, -1) < 0 && errno == EINTR) {
+  int signals = -1;
+  if (event >= 0 && setsid() >= 0 && ioctl(terminal, TIOCSCTTY, 0) == 0) {
+    sigset_t wanted;
+    sigemptyset(&wanted);
+    sigaddset(&wanted, SIGWINCH);
+    signals = signalfd(-1, &wanted, SFD_NONBLOCK);
+    // It may have changed before anybody was told.
+    const uint64_t one = 1;
+    (void)!write(event, &one, sizeof one);
+  }
+  pollfd entries[] = {{target, POLLIN, 0}, {signals, POLLIN, 0}};
+  while (entries[0].revents == 0) {
+    if (poll(entries, 2, -1) < 0) continue;
+    if (entries[1].revents == 0) continue;
+    signalfd_siginfo info;
+    while (read(signals, &info, sizeof info) > 0) {
+    }
+    const uint64_t one = 1;
+    (void)!write(event, &one, sizeof one);
   }
   // Put back only what is still raw by us: a shell that has taken over the terminal has set it itself.
   ::termios now;

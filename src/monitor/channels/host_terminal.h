@@ -5,6 +5,9 @@
 // threads, maps the kernel, or forks others: the guardian is a copy of the process as it is then.
 //
 // In the background (started with `&`) the terminal is left alone until umk comes to the foreground.
+//
+// Changes of size: SIGWINCH goes to the session that the terminal belongs to. Of umk's own terminal the monitor hears by itself. One that belongs
+// to no session can be given to the guardian: it makes it the terminal of a session of its own and tells the monitor by an eventfd.
 #pragma once
 
 #include <sys/types.h>
@@ -22,6 +25,9 @@ class HostTerminal {
   /// Null when `fd` is no terminal. `on_monitor_death` runs in the guardian when the monitor died without restore(): it may remove files and
   /// kill processes of its own.
   static std::unique_ptr<HostTerminal> open(int fd, std::function<void()> on_monitor_death = {});
+  /// A terminal besides the one umk was started from, whose size is followed where that can be. May be called while the machine runs: the guardian
+  /// uses nothing but system calls.
+  static std::unique_ptr<HostTerminal> open_further(int fd, std::function<void()> on_monitor_death = {});
   ~HostTerminal();
   HostTerminal(const HostTerminal&) = delete;
   HostTerminal& operator=(const HostTerminal&) = delete;
@@ -33,16 +39,20 @@ class HostTerminal {
   void restore();
   bool is_raw() const { return is_raw_; }
   WindowSize window_size() const;
+  /// An eventfd that becomes readable when the size has changed; -1: nobody tells.
+  int size_event() const { return size_event_; }
 
  private:
   HostTerminal(int fd, const ::termios& before) : fd_(fd), before_(before) {}
   void start_guardian(std::function<void()> on_monitor_death);
+  [[noreturn]] void guard(int monitor, const std::function<void()>& on_monitor_death);
   void end_guardian();
 
   int fd_;
   ::termios before_;  // umk::termios is the guest's
   bool is_raw_ = false;
   pid_t guardian_ = -1;
+  int size_event_ = -1;
 };
 
 }  // namespace umk::monitor

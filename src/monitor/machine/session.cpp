@@ -43,9 +43,12 @@ std::vector<std::string_view> views_of(const std::vector<std::string>& texts) { 
 Session::Session(const Configuration& configuration) : configuration_(configuration) {}
 
 void Session::choose_streams() {
-  const ChannelPair& channel = configuration_.console;
-  console_input_ = channel.input.kind == ChannelEnd::Kind::Descriptor ? channel.input.descriptor : -1;
-  console_output_ = channel.output.kind == ChannelEnd::Kind::Descriptor ? channel.output.descriptor : -1;
+  // Other channels of console 0 are served with the other lines.
+  const ChannelPair channel = configuration_.console(0);
+  if (channel.is_inherited()) {
+    console_input_ = channel.input.number;
+    console_output_ = channel.output.number;
+  }
   if (!is_run()) return;
   // A command gets the caller's streams: those that are terminals are the console, the others are pipes of their own.
   for (int number = 0; number < 3; ++number) stream_is_pipe_[number] = isatty(number) == 0;
@@ -64,6 +67,23 @@ void Session::make_management() {
     // As in User Mode Linux: the machine runs without.
     notes_.push_back(fmt::format("no management console: {}", failure.what()));
   }
+}
+
+void Session::make_lines() {
+  // A line of the log: before the machine it is told with the notes.
+  const auto log = [this](const std::string& text) {
+    if (!started_.board) {
+      notes_.push_back(text);
+    } else if (!machine_->has_panicked()) {
+      KernelCalls(*machine_).log(text);
+    }
+  };
+  if (!is_run()) {
+    notes_.push_back("Initialized stdio console driver");
+    notes_.push_back("Console initialized on /dev/tty0");
+    notes_.push_back("Initializing software serial port version 1");
+  }
+  lines_ = std::make_unique<Lines>(loop_, configuration_, management_ ? management_->name() : configuration_.name, log);
 }
 
 void Session::open_terminal() {
@@ -135,6 +155,8 @@ init::StartRequest Session::make_request(Texts& texts) {
   for (unsigned number = 0; number < 3; ++number) request.stream_is_pipe[number] = stream_is_pipe_[number];
   request.error_is_output = error_is_output();
   if (terminal_) request.window = terminal_->window_size();
+  request.consoles = static_cast<uint32_t>(lines_->consoles() | 1);
+  request.serial_lines = lines_->serial_lines();
   const char* terminal_type = std::getenv("TERM");
   if (is_run()) {
     texts.environment = configuration_.run.environment;
@@ -230,7 +252,9 @@ void Session::connect(console::ConsoleBoard& board) {
       if (!machine_->has_panicked()) KernelCalls(*machine_).log(line);
     });
   }
-  if (terminal_) {
+  if (lines_->serves_console()) {
+    // The pump has the streams alone.
+  } else if (terminal_) {
     pump_->connect_terminal(*terminal_, console_output_);
   } else {
     pump_->connect_console(console_input_, console_output_);
@@ -238,11 +262,13 @@ void Session::connect(console::ConsoleBoard& board) {
   for (unsigned number = 0; number < 3; ++number)
     if (stream_is_pipe_[number] && !(number == 2 && error_is_output())) pump_->connect_stream(number, static_cast<int>(number));
   if (is_run()) pump_->connect_messages(STDERR_FILENO);
+  lines_->on_helper([this](pid_t pid) { machine_->expect_end_of(pid); });
+  lines_->start(board);
 }
 
 void Session::start_management() {
   if (!management_) return;
-  management_->start(*machine_, [this](PowerAction action) {
+  management_->start(*machine_, *lines_, [this](PowerAction action) {
     power_action_ = static_cast<uint32_t>(action);
     exit_code_ = KernelCalls(*machine_).exit_code();
     loop_.stop();
@@ -253,8 +279,9 @@ void Session::serve() {
   watchdog_ = std::make_unique<WatchdogHelper>(loop_, *machine_, configuration_.notify_socket);
   auto look = [this] {
     pump_->serve();
-    watchdog_->look();
+    lines_->serve();
     if (tty_log_) tty_log_->serve();
+    watchdog_->look();
     if (management_) management_->look();
     if (has_ended_.load() || machine_->has_panicked()) loop_.stop();
   };
@@ -269,6 +296,7 @@ void Session::serve() {
   constexpr int kPatienceMs = 2000;
   if (tty_log_ && !tty_log_->drain(kPatienceMs)) fmt::print(stderr, "umk: the end of the tty log could not be written\n");
   pump_->drain(is_run() && stopped_by_signal_ == 0 && !machine_->has_panicked() ? -1 : kPatienceMs);
+  lines_->drain(std::chrono::milliseconds(kPatienceMs));
 }
 
 int Session::status_of_end() const {
@@ -289,6 +317,7 @@ int Session::run() {
   for (const std::string& note : notes) fmt::print(stderr, "umk: {}\n", note);
   choose_streams();
   make_management();
+  make_lines();
   open_tty_log();
   open_terminal();
   watch_signals();
@@ -320,6 +349,7 @@ void Session::leave() {
   watchdog_ = nullptr;
   if (management_) management_->end();
   tty_log_ = nullptr;
+  lines_ = nullptr;
   pump_ = nullptr;
   terminal_ = nullptr;
   if (machine_) machine_->stop();

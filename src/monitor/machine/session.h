@@ -8,6 +8,7 @@
 
 #include "monitor/channels/console_pump.h"
 #include "monitor/channels/host_terminal.h"
+#include "monitor/channels/lines.h"
 #include "monitor/channels/tty_log_writer.h"
 #include "monitor/configuration.h"
 #include "monitor/event_loop.h"
@@ -47,6 +48,7 @@ class Session {
   void choose_streams();
   bool error_is_output() const;
   void make_management();
+  void make_lines();
   void open_terminal();
   void open_tty_log();
   void watch_signals();
@@ -68,6 +70,7 @@ class Session {
   std::unique_ptr<MemorySampler> sampler_;
   std::unique_ptr<WatchdogHelper> watchdog_;
   std::unique_ptr<ConsolePump> pump_;
+  std::unique_ptr<Lines> lines_;
   std::unique_ptr<TtyLogWriter> tty_log_;  // null: nothing is recorded
   init::StartOutcome started_;
   std::string shield_state_;

@@ -60,6 +60,16 @@ int KernelCalls::detach_disk(uint32_t number) {
   attached([&] { error = functions_.detach_disk(number); });
   return error;
 }
+int KernelCalls::add_line(uint32_t line) {
+  int error = 0;
+  attached([&] { error = functions_.add_line(line); });
+  return error;
+}
+int KernelCalls::remove_line(uint32_t line) {
+  int error = 0;
+  attached([&] { error = functions_.remove_line(line); });
+  return error;
+}
 uint64_t KernelCalls::memory_bytes() {
   uint64_t bytes = 0;
   attached([&] { bytes = functions_.memory_bytes(); });

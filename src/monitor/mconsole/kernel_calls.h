@@ -32,6 +32,9 @@ class KernelCalls {
   bool is_holding();
   int attach_disk(const ubd::DiskImage& image);
   int detach_disk(uint32_t number);
+  /// A line of the board appears for the guest, or goes: 0 or an errno; EBUSY while the guest has it open.
+  int add_line(uint32_t line);
+  int remove_line(uint32_t line);
   uint64_t memory_bytes();
   int take_memory(uint64_t bytes);
   void give_memory(uint64_t bytes);

@@ -19,12 +19,7 @@ namespace umk::monitor {
 namespace {
 
 constexpr size_t kMostRequests = 64;
-constexpr unsigned kConsoles = 16, kSerialLines = 64;
 constexpr std::chrono::milliseconds kLastWords{500};
-
-std::map<unsigned, std::string> consoles_of(const Configuration& configuration) {
-  return {{0, describe_channel_pair(configuration.console)}};
-}
 
 }  // namespace
 
@@ -43,11 +38,11 @@ ManagementConsole::ManagementConsole(EventLoop& loop, const Configuration& confi
   notes.push_back(fmt::format("mconsole (version 2) initialized on {}", path));
 }
 
-void ManagementConsole::start(Machine& machine, Commands::End end) {
+void ManagementConsole::start(Machine& machine, Lines& lines, Commands::End end) {
   kernel_ = std::make_unique<KernelCalls>(machine);
   devices_.add(std::make_unique<DiskDevice>(*kernel_, configuration_));
-  devices_.add(std::make_unique<ConsoleDevice>("con", kConsoles, consoles_of(configuration_), 0));
-  devices_.add(std::make_unique<ConsoleDevice>("ssl", kSerialLines, std::map<unsigned, std::string>(), -1));
+  devices_.add(std::make_unique<ConsoleDevice>("con", console::line_of_console(0), console::kConsoles, loop_, lines, *kernel_));
+  devices_.add(std::make_unique<ConsoleDevice>("ssl", console::line_of_serial(0), console::kSerialLines, loop_, lines, *kernel_));
   devices_.add(std::make_unique<MemoryDevice>(*kernel_));
   commands_ = std::make_unique<Commands>(*kernel_, devices_, symbols_, std::move(end));
 

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "monitor/channels/lines.h"
 #include "monitor/configuration.h"
 #include "monitor/event_loop.h"
 #include "monitor/mconsole/commands.h"
@@ -34,7 +35,7 @@ class ManagementConsole {
   const std::string& name() const { return directory_.name(); }
   bool has_notifier() const { return notifier_ != nullptr; }
   /// Serves a running machine; `end` ends it at once.
-  void start(Machine& machine, Commands::End end);
+  void start(Machine& machine, Lines& lines, Commands::End end);
   /// The kernel has news: notices of programs, answers of the thread.
   void look();
   void notify_panic(std::string_view reason);
