@@ -109,7 +109,7 @@ def check_limits(folder):
     return problems
 
 
-CHECKS = [check_shown, check_consoles, check_limits]
+CHECKS = [check_shown, check_consoles, check_serial_consoles, check_limits]
 
 
 def run_all(report, wanted, everything):  # pylint: disable=unused-argument
