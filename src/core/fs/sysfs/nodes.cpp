@@ -149,7 +149,8 @@ Result<size_t> LiveNode::read_at(uint64_t offset, UserOutBuffer& buffer) {
   return put_from(text.view(), offset, buffer);
 }
 
-BlockNode::BlockNode(Superblock& superblock, block::BlockDevice& device, ShowBlock show) : ReadOnlyNode(superblock), device_(device), show_(show) {}
+BlockNode::BlockNode(Superblock& superblock, block::BlockDevice& device, ShowBlock show)
+    : ReadOnlyNode(superblock), device_(device), show_(show) {}
 
 Result<size_t> BlockNode::read_at(uint64_t offset, UserOutBuffer& buffer) {
   StringSink sink;

@@ -21,7 +21,8 @@ class SysfsTest : public testing::Test {
  protected:
   SysfsTest() : tmpfs_(*machine_.kernel.cache_window, uint64_t{1} << 30), sysfs_(machine_.kernel) {
     EXPECT_TRUE(devices_.announce({.name = "null", .type = vfs::FileType::CharacterDevice, .number = {1, 3}, .permissions = 0666}).ok());
-    EXPECT_TRUE(devices_.announce({.name = "input/mice", .type = vfs::FileType::CharacterDevice, .number = {13, 63}, .permissions = 0600}).ok());
+    EXPECT_TRUE(
+        devices_.announce({.name = "input/mice", .type = vfs::FileType::CharacterDevice, .number = {13, 63}, .permissions = 0600}).ok());
     EXPECT_TRUE(block_devices_.add(block::fake::MemoryDevice::make(1 << 20)).ok());
     machine_.kernel.block_devices = &block_devices_;
     machine_.kernel.devices = &devices_;
@@ -178,7 +179,8 @@ TEST_F(SysfsTest, NobodyWritesOtherFiles) {
 
 TEST_F(SysfsTest, HasTheUsualDirectories) {
   const std::set<std::string> top = names("/sys");
-  for (const char* name : {"block", "bus", "class", "dev", "devices", "firmware", "fs", "kernel", "module"}) EXPECT_TRUE(top.contains(name)) << name;
+  for (const char* name : {"block", "bus", "class", "dev", "devices", "firmware", "fs", "kernel", "module"})
+    EXPECT_TRUE(top.contains(name)) << name;
   EXPECT_EQ(names("/sys/fs/cgroup").size(), 2u);
   EXPECT_EQ(get("/sys/kernel/mm/transparent_hugepage/enabled"), "always madvise [never]\n");
 }

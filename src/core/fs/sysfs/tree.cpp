@@ -83,7 +83,8 @@ Result<void> show_memory(Kernel& kernel, TextSink& sink) {
   const struct {
     std::string_view name;
     uint64_t bytes;
-  } lines[] = {{"MemTotal:", total}, {"MemFree:", total - used}, {"MemUsed:", used}, {"FilePages:", cache}, {"Shmem:", cache}, {"Slab:", objects}};
+  } lines[] = {{"MemTotal:", total},  {"MemFree:", total - used}, {"MemUsed:", used},
+               {"FilePages:", cache}, {"Shmem:", cache},          {"Slab:", objects}};
   for (const auto& line : lines) format(sink, "Node 0 {-15} {8} kB\n", line.name, line.bytes / 1024);
   return {};
 }
@@ -159,8 +160,9 @@ void remove_device(Directory& root, const device::Node& node) {
 }
 
 Result<void> build_tree(Directory& root, Kernel& kernel) {
-  for (const std::string_view path : {"block", "bus", "class/block", "class/mem", "class/net", "class/tty", "dev/block", "dev/char", "devices/system", "devices/virtual",
-                                      "firmware", "fs/cgroup", "kernel/mm/transparent_hugepage", "module"})
+  for (const std::string_view path :
+       {"block", "bus", "class/block", "class/mem", "class/net", "class/tty", "dev/block", "dev/char", "devices/system", "devices/virtual",
+        "firmware", "fs/cgroup", "kernel/mm/transparent_hugepage", "module"})
     TRY(root.directory(path));
   TRY(TRY(root.directory("kernel/mm/transparent_hugepage"))->add_file("enabled", "always madvise [never]\n"));
   const unsigned cpus = std::max(kernel.options.cpus, 1u);

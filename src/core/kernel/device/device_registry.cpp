@@ -25,7 +25,8 @@ void put_properties(TextSink& sink, const Node& node) {
 
 Result<void> DeviceRegistry::add_driver(vfs::FileType type, uint32_t major, uint32_t first_minor, uint32_t minors, Driver& driver) {
   for (const Range& range : ranges_)
-    if (range.type == type && range.major == major && first_minor < range.first_minor + range.minors && range.first_minor < first_minor + minors)
+    if (range.type == type && range.major == major && first_minor < range.first_minor + range.minors &&
+        range.first_minor < first_minor + minors)
       return error(EBUSY);
   return ranges_.push_back(Range{type, major, first_minor, minors, &driver});
 }
@@ -67,8 +68,8 @@ Result<void> DeviceRegistry::add_listener(NodeListener& listener) {
   return {};
 }
 
-Result<RefPtr<vfs::OpenFile>> DeviceRegistry::open_device(const vfs::Caller& caller, RefPtr<vfs::Inode> inode, vfs::FileType type, vfs::DeviceNumber number,
-                                                          const vfs::Path& path, uint32_t flags) {
+Result<RefPtr<vfs::OpenFile>> DeviceRegistry::open_device(const vfs::Caller& caller, RefPtr<vfs::Inode> inode, vfs::FileType type,
+                                                          vfs::DeviceNumber number, const vfs::Path& path, uint32_t flags) {
   for (const Range& range : ranges_)
     if (range.type == type && range.major == number.major && number.minor - range.first_minor < range.minors)
       return range.driver->open(caller, std::move(inode), number, path, flags);

@@ -18,8 +18,8 @@ class Driver {
  public:
   /// The name in /proc/devices: "mem", "tty", "ubd".
   virtual std::string_view name() const = 0;
-  virtual Result<RefPtr<vfs::OpenFile>> open(const vfs::Caller& caller, RefPtr<vfs::Inode> inode, vfs::DeviceNumber number, const vfs::Path& path,
-                                             uint32_t flags) = 0;
+  virtual Result<RefPtr<vfs::OpenFile>> open(const vfs::Caller& caller, RefPtr<vfs::Inode> inode, vfs::DeviceNumber number,
+                                             const vfs::Path& path, uint32_t flags) = 0;
 
  protected:
   ~Driver() = default;
@@ -64,8 +64,8 @@ class DeviceRegistry final : public vfs::DeviceOpener {
   Result<void> add_listener(NodeListener& listener);
   Uevents& uevents() { return uevents_; }
 
-  Result<RefPtr<vfs::OpenFile>> open_device(const vfs::Caller& caller, RefPtr<vfs::Inode> inode, vfs::FileType type, vfs::DeviceNumber number,
-                                            const vfs::Path& path, uint32_t flags) override;
+  Result<RefPtr<vfs::OpenFile>> open_device(const vfs::Caller& caller, RefPtr<vfs::Inode> inode, vfs::FileType type,
+                                            vfs::DeviceNumber number, const vfs::Path& path, uint32_t flags) override;
 
   /// Calls `body(FileType, major, name)` for each registered major, for /proc/devices.
   template <typename Body>
