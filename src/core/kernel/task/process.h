@@ -73,7 +73,7 @@ class Process : public RefCounted, public ListHook<SiblingTag>, public ListHook<
   ProcessId pid() const { return pid_; }
 
   // --- guarded by the TaskList lock
-  Process* parent = nullptr;               // null for init only; changed by set_parent
+  Process* parent = nullptr;               // null for init and for helpers that the kernel starts; changed by set_parent
   void set_parent(Process* new_parent) {
     parent = new_parent;
     parent_pid.store(new_parent ? new_parent->pid() : 0, std::memory_order_relaxed);
