@@ -177,10 +177,12 @@ class FileNode::BlockWrite final : public mm::PageWrite {
     for (const mm::PageMemory& piece : pieces) pages_ += piece.size() >> kPageShift;
     if (reached != end) pages_ = (reached - block) >> (kPageShift - node_.block_bits());
     Result<void> ready = collect_segments(segments_, 0, uint64_t{place_.count} << node_.block_bits(), pieces);
-    if (ready.ok() && (pages_ == 0 || segments_.size() > block::Request::kMaximumSegments)) ready = error(EOPNOTSUPP);
-    if (!ready.ok()) {
+    // A page that is in two places is left to write_pages(): where its first blocks are to be is not in the map yet.
+    const bool splits_page = reached != end && !is_aligned((reached - block) << node_.block_bits(), kPageSize);
+    if (ready.ok() && (splits_page || segments_.size() > block::Request::kMaximumSegments)) ready = error(EOPNOTSUPP);
+    if (const int problem = ready.code(); problem != 0) {
       if (is_chosen) (void)node_.settle(*handle, place_, std::move(ready));
-      return ready;
+      return error(problem);
     }
     if (is_chosen && !node_.volume().orders_data()) {
       if (!TRY(node_.settle(*handle, place_, {}))) return error(EAGAIN);

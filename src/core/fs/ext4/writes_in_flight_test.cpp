@@ -180,9 +180,10 @@ TEST_F(WritesInFlightTest, CrashesShowNoBlockWithoutItsData) {
       const std::string path = "/m/big" + std::to_string(i);
       texts[path] = text_of((4 << 20) + random(3 << 20));
       ASSERT_EQ(put(path, texts[path]), 0);
+      vfs::Inode& big = inode(path);
       std::atomic<bool> is_synced{false};
       std::thread syncer([&] {
-        EXPECT_EQ(inode(path).sync(false).code(), 0);
+        EXPECT_EQ(big.sync(false).code(), 0);
         is_synced = true;
       });
       for (int k = 0; !is_synced && k < 100; ++k) {
