@@ -109,6 +109,20 @@ TEST_F(ConsoleDriverTest, TypesAndShows) {
   EXPECT_EQ(take(board.console().output, 12), "hello\r\nout\r\n");
 }
 
+TEST_F(ConsoleDriverTest, InterruptDiscardsWhatWasNotShown) {
+  const auto file = driver->terminal().open(tty::fake_inode(), kReadWrite | kNoControllingTty).take();
+  EXPECT_EQ(write_text(*file, "much\n"), "5");
+  type("\x03");
+  ConsoleRing& output = board.console().output;
+  bool is_forgotten = false;
+  for (int i = 0; i < 2000 && !is_forgotten; ++i) {
+    is_forgotten = output.drop_forgotten();
+    std::this_thread::sleep_for(1ms);
+  }
+  EXPECT_TRUE(is_forgotten);
+  EXPECT_EQ(take(output, 2), "^C");
+}
+
 TEST_F(ConsoleDriverTest, ReaderSleepsUntilSomethingIsTyped) {
   const auto file = driver->terminal().open(tty::fake_inode(), kReadWrite | kNoControllingTty).take();
   std::string got;

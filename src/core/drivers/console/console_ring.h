@@ -69,6 +69,8 @@ class ConsoleRing {
     producer_wants_.fetch_or(all ? kWantsAll : kWantsRoom, std::memory_order_seq_cst);
     std::atomic_thread_fence(std::memory_order_seq_cst);
   }
+  /// What was put and not taken yet is not wanted any more. The consumer may sleep for other reasons than an empty ring: wake it.
+  void forget() { forgotten_.store(kForgets | head_.load(std::memory_order_relaxed), std::memory_order_release); }
   /// The consumer will take no more: what is written from now on is lost (a pipe without reader).
   bool is_abandoned() const { return abandoned_.load(std::memory_order_acquire) != 0; }
 
@@ -93,6 +95,16 @@ class ConsoleRing {
     return {bytes_ + place, std::min(head_.load(std::memory_order_acquire) - tail, kCapacity - place)};
   }
   void drop(uint32_t count) { tail_.store(tail_.load(std::memory_order_relaxed) + count, std::memory_order_release); }
+  /// Before front(): drops what the producer forgot. True when that was something: the producer may wait for room.
+  bool drop_forgotten() {
+    if (forgotten_.load(std::memory_order_relaxed) == 0) return false;
+    const uint64_t forgotten = forgotten_.exchange(0, std::memory_order_acquire);
+    const uint32_t tail = tail_.load(std::memory_order_relaxed), ahead = static_cast<uint32_t>(forgotten) - tail;
+    // What was taken meanwhile is behind the tail.
+    if (forgotten == 0 || ahead == 0 || ahead > kCapacity) return false;
+    drop(ahead);
+    return true;
+  }
   void clear() { tail_.store(head_.load(std::memory_order_acquire), std::memory_order_release); }
   /// Empty and as new. Only while the other side leaves the ring alone: see ConsoleLine.
   void restart() {
@@ -100,6 +112,7 @@ class ConsoleRing {
     ended_.store(0, std::memory_order_relaxed);
     abandoned_.store(0, std::memory_order_relaxed);
     producer_wants_.store(0, std::memory_order_relaxed);
+    forgotten_.store(0, std::memory_order_relaxed);
     consumer_waits_.store(0, std::memory_order_release);
   }
   /// True when no more will come. Bytes may still be there: they were put before the end was told, so look at `empty()` after this.
@@ -126,12 +139,14 @@ class ConsoleRing {
 
  private:
   static constexpr uint32_t kWantsRoom = 1, kWantsAll = 2;
+  static constexpr uint64_t kForgets = uint64_t{1} << 32;
 
   // What the producer writes often, and what the consumer does, on cache lines of their own.
   std::atomic<uint32_t> head_{0};
   std::atomic<uint32_t> ended_{0};
   std::atomic<uint32_t> producer_wants_{0};
-  uint8_t padding1_[64 - 12];
+  std::atomic<uint64_t> forgotten_{0};  // kForgets and the head of then
+  uint8_t padding1_[64 - 24];
   std::atomic<uint32_t> tail_{0};
   std::atomic<uint32_t> abandoned_{0};
   std::atomic<uint32_t> consumer_waits_{0};

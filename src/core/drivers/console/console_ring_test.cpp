@@ -33,6 +33,29 @@ TEST(ConsoleRing, KeepsOrderOverTheWrap) {
   EXPECT_TRUE(ring->empty());
 }
 
+TEST(ConsoleRing, ForgetsWhatWasNotTaken) {
+  const auto ring = std::make_unique<ConsoleRing>();
+  EXPECT_FALSE(ring->drop_forgotten());
+  ring->put(bytes_of("taken, forgotten"));
+  EXPECT_EQ(take(*ring, 5), "taken");
+  ring->forget();
+  ring->put(bytes_of("kept"));
+  EXPECT_TRUE(ring->drop_forgotten());
+  EXPECT_FALSE(ring->drop_forgotten());
+  EXPECT_EQ(take(*ring, 100), "kept");
+  // All had been taken before it was forgotten.
+  ring->forget();
+  EXPECT_FALSE(ring->drop_forgotten());
+  // A full ring has room again, and who waits for it is woken.
+  ring->put(bytes_of(std::string(ConsoleRing::kCapacity, 'x')));
+  ring->forget();
+  ring->want_room(false);
+  EXPECT_EQ(ring->room(), 0u);
+  EXPECT_TRUE(ring->drop_forgotten());
+  EXPECT_TRUE(ring->must_wake_producer());
+  EXPECT_EQ(ring->room(), ConsoleRing::kCapacity);
+}
+
 TEST(ConsoleRing, TakesWhatFits) {
   const auto ring = std::make_unique<ConsoleRing>();
   const std::string text(ConsoleRing::kCapacity - 10, 'x');

@@ -147,6 +147,12 @@ size_t ConsoleTty::output_room() const {
   return 0;
 }
 
+void ConsoleTty::discard_output() {
+  if (!channel_) return;
+  channel_->output.forget();
+  tell_monitor();
+}
+
 void ConsoleTty::output(std::span<const uint8_t> bytes) {
   if (link_ != Link::Open) return;
   channel_->output.put(bytes);

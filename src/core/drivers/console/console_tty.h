@@ -50,6 +50,7 @@ class ConsoleTty final : public tty::Tty {
   void output(std::span<const uint8_t> bytes) override;
   size_t output_pending() const override { return link_ == Link::Open ? channel_->output.used() : 0; }
   void want_room(bool all) override;
+  void discard_output() override;
   void on_input_room() REQUIRES(mutex_) override { serve_input_locked(); }
   Result<void> prepare_open(bool is_console) REQUIRES(mutex_) override;
   void on_last_use() REQUIRES(mutex_) override { close_if_unused_locked(); }
