@@ -344,7 +344,7 @@ def check_console_elsewhere(folder):
         error, text = machine.ask("config con0")
         problems += differs("con0", (error, text.startswith("pts:")), (0, True))
         with attach(text.removeprefix("pts:")) as line:
-            line.expect(rb"Welcome to umk.*[#$] ")
+            line.expect(rb"Linux version[^\r\n]*\r\n.*Welcome to umk.*[#$] ")
             line.type("dmesg | grep -c 'Virtual console 0 assigned'\r")
             line.expect(rb"\r\n1\r\n")
         problems += differs("status", machine.halt(), 0)

@@ -188,12 +188,15 @@ void ConsolePump::serve_drain(Drain& drain) {
   if (!drain.is_connected) return;
   drain.waits = false;
   for (;;) {
-    const std::span<const uint8_t> piece = ring.front();
+    if (ring.drop_forgotten() && ring.must_wake_producer()) notify_core(kConsole);
+    std::span<const uint8_t> piece = ring.front();
     if (piece.empty()) {
       ring.want_bytes();
       if (ring.empty()) return;
       continue;
     }
+    const bool is_message = &drain == &messages_ && drain.stream && drain.stream->is_terminal();
+    if (is_message) piece = message_lines_.next(piece);
     size_t taken = piece.size();
     if (drain.stream) {
       const ssize_t count = drain.stream->write(piece);
@@ -206,7 +209,7 @@ void ConsolePump::serve_drain(Drain& drain) {
         lose(drain.stream);
         continue;
       }
-      taken = static_cast<size_t>(count);
+      taken = is_message ? message_lines_.written(static_cast<size_t>(count)) : static_cast<size_t>(count);
     }
     ring.drop(static_cast<uint32_t>(taken));
     if (ring.must_wake_producer()) notify_core(kConsole);

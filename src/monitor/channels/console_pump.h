@@ -15,6 +15,7 @@
 #include "core/drivers/console/console_ring.h"
 #include "monitor/channels/host_stream.h"
 #include "monitor/channels/host_terminal.h"
+#include "monitor/channels/message_lines.h"
 #include "monitor/event_loop.h"
 
 namespace umk::monitor {
@@ -83,6 +84,7 @@ class ConsolePump {
   Source console_input_, standard_input_;
   // Messages come before the console's own output: what the kernel says about a moment is shown before what programs print after it.
   Drain messages_, console_output_, standard_output_[2];
+  MessageLines message_lines_;
   std::vector<int> watched_drains_;
   Drain* const drains_[4] = {&messages_, &console_output_, &standard_output_[0], &standard_output_[1]};
 };

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <pty.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -106,6 +107,29 @@ TEST_F(ConsolePumpTest, CarriesBytesBothWays) {
   EXPECT_EQ(fcntl(out.write_end, F_GETFL) & O_NONBLOCK, 0);
 }
 
+TEST_F(ConsolePumpTest, MessagesBeginTheirLinesOnATerminalToo) {
+  int master, slave;
+  ASSERT_EQ(openpty(&master, &slave, nullptr, nullptr, nullptr), 0);
+  {
+    ::termios raw;
+    ASSERT_EQ(tcgetattr(slave, &raw), 0);
+    cfmakeraw(&raw);
+    ASSERT_EQ(tcsetattr(slave, TCSANOW, &raw), 0);
+    ConsolePump pump(loop, *board);
+    pump.connect_console(-1, slave);
+    put(board->messages, "\none\ntw");
+    turn();
+    put(board->messages, "o\n");
+    put(board->console().output, "shown\n");
+    turn();
+    char text[64];
+    const ssize_t count = ::read(master, text, sizeof text);
+    EXPECT_EQ(std::string_view(text, count < 0 ? 0 : static_cast<size_t>(count)), "\r\none\r\ntwo\r\nshown\n");
+  }
+  close(slave);
+  close(master);
+}
+
 TEST_F(ConsolePumpTest, SlowHostHoldsTheGuestBackAndNothingIsLost) {
   ConsolePump pump(loop, *board);
   pump.connect_console(-1, out.write_end);
@@ -122,6 +146,26 @@ TEST_F(ConsolePumpTest, SlowHostHoldsTheGuestBackAndNothingIsLost) {
   while (!pump.drain(10)) got += out.take();
   got += out.take();
   EXPECT_EQ(got, sent);
+}
+
+TEST_F(ConsolePumpTest, OutputThatTheGuestDiscardsIsNotShown) {
+  ConsolePump pump(loop, *board);
+  pump.connect_console(-1, out.write_end);
+  // The host takes no more, and the ring is full behind it.
+  size_t sent = 0;
+  for (size_t taken; (taken = board->console().output.put(bytes_of(std::string(ConsoleRing::kCapacity, 'x')))) > 0; turn()) {
+    sent += taken;
+    wake_if(board->console().output.must_wake_consumer());
+  }
+  board->console().output.forget();
+  wake_if(true);
+  turn();
+  put(board->console().output, "^C");
+  std::string got;
+  while (!pump.drain(10)) got += out.take();
+  got += out.take();
+  EXPECT_TRUE(got.ends_with("x^C"));
+  EXPECT_EQ(got.size(), sent - ConsoleRing::kCapacity + 2);
 }
 
 TEST_F(ConsolePumpTest, SlowGuestHoldsTheHostBackAndNothingIsLost) {

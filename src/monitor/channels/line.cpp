@@ -176,6 +176,7 @@ void Line::pass_on_all() {
 bool Line::pass_on(ConsoleRing& ring) {
   size_t budget = kTurn;
   for (;;) {
+    if (ring.drop_forgotten() && ring.must_wake_producer()) notify_core();
     std::span<const uint8_t> piece = ring.front();
     if (piece.empty()) {
       ring.want_bytes();
@@ -187,6 +188,7 @@ bool Line::pass_on(ConsoleRing& ring) {
       return false;
     }
     piece = piece.first(std::min(piece.size(), budget));
+    if (&ring == messages_) piece = message_lines_.next(piece);
     ssize_t count = static_cast<ssize_t>(piece.size());
     if (!output_is_lost_) count = output().write(piece);
     if (count < 0 && errno == EINTR) continue;
@@ -203,8 +205,9 @@ bool Line::pass_on(ConsoleRing& ring) {
       watch_one(*output_, 0, output_events_);
       continue;
     }
-    budget -= static_cast<size_t>(count);
-    ring.drop(static_cast<uint32_t>(count));
+    const size_t taken = &ring == messages_ ? message_lines_.written(static_cast<size_t>(count)) : static_cast<size_t>(count);
+    budget -= taken;
+    ring.drop(static_cast<uint32_t>(taken));
     if (ring.must_wake_producer()) notify_core();
   }
 }

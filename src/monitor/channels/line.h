@@ -14,6 +14,7 @@
 
 #include "core/drivers/console/console_ring.h"
 #include "monitor/channels/channel.h"
+#include "monitor/channels/message_lines.h"
 #include "monitor/timer.h"
 
 namespace umk::monitor {
@@ -67,6 +68,7 @@ class Line final : private ChannelUser {
   console::ConsoleLine& line_;
   const std::unique_ptr<Channel> input_, output_;
   console::ConsoleRing* messages_ = nullptr;
+  MessageLines message_lines_;
   Phase phase_ = Phase::Closed;
   uint32_t session_ = 0;
   bool is_adopted_ = false;  // a session that was open before its channel was: of the console
