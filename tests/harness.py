@@ -14,6 +14,8 @@ SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 UMK = os.environ.get("UMK", os.path.join(SOURCE, "build/umk"))
 PROGRAMS = os.environ.get("UMK_TEST_PROGRAMS", os.path.join(SOURCE, "build/release/tests"))
 PR_SET_CHILD_SUBREAPER = 36
+# Debian keeps mke2fs and its like out of an ordinary user's path.
+os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
 
 
 class Outcome:

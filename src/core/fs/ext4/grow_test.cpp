@@ -12,6 +12,8 @@ struct GrowthCase {
   uint64_t megabytes;
   std::vector<uint64_t> sizes;  // MiB, one after the other
   uint32_t group_blocks = 0;
+
+  friend void PrintTo(const GrowthCase& growth, std::ostream* out) { *out << growth.arguments; }
 };
 
 class GrowthTest : public Ext4Test, public testing::WithParamInterface<GrowthCase> {};
