@@ -357,6 +357,18 @@ def memory_limit():
     assert outcome.status != 0, "400 MiB fitted into 128"
     outcome = harness.run_guest(["python3", "-c", "x = bytearray(40 << 20); print(len(x))"], limit=60, switches=["--mem", "256M"])
     equal(outcome.status, 0, "40 MiB in 256")
+    outcome = harness.run_guest(["python3", "-c", "x = [bytearray(b'x' * (1 << 20)) for i in range(200)]"], limit=60, switches=["--mem", "64M"])
+    equal(outcome.status, 137, "status of what was killed")
+    assert b"Out of memory: killed process 1 (python3)" in outcome.error, f"nobody was told: {outcome.error!r}"
+
+
+def log_of_a_command():
+    """Of a command's machine only errors are shown, unless more is asked for."""
+    equal(harness.run_guest(["true"], limit=20).error, b"", "of a run without errors")
+    error = harness.run_guest(["sh", "-c", "echo '<3>an error' >/dev/kmsg; echo '<4>a warning' >/dev/kmsg"], limit=20).error
+    assert b"an error" in error and b"a warning" not in error, f"without a switch: {error!r}"
+    error = harness.run_guest(["true"], limit=20, switches=["loglevel=6"]).error
+    assert b"Kernel command line: loglevel=6" in error, f"with loglevel=6: {error!r}"
 
 
 def scheduling_wishes():
@@ -446,6 +458,7 @@ TESTS = {
     "environment_and_directory": environment_and_directory,
     "read_only_root": read_only_root,
     "memory_limit": memory_limit,
+    "log_of_a_command": log_of_a_command,
     "scheduling_wishes": scheduling_wishes,
     "memory_adjustment": memory_adjustment,
     "as_an_ordinary_user": as_an_ordinary_user,

@@ -194,7 +194,7 @@ Result<void> choose_consoles(Kernel& kernel, Parts& parts, const StartRequest& r
         RefPtr<console::ConsoleTty> terminal = TRY(parts.console->terminal_of(line));
         device = console::device_of_line(line);
         if (line == console::line_of_console(0)) shows_on_terminal = true;
-        else if (request.shows_kernel_log) TRY(parts.console->show_log_on(line, kernel_log));
+        else TRY(parts.console->show_log_on(line, kernel_log));
         system_console = RefPtr<tty::Tty>(std::move(terminal));
       }
       // The last comes first: it is the preferred one.
@@ -349,7 +349,7 @@ StartOutcome start(Kernel& kernel, const StartRequest& request) {
   outcome.board->monitor_event.store(request.monitor_event);
   // Before the first program can ask for it; changes come through the board.
   parts->console->terminal().set_window_size(request.window);
-  message_console = request.shows_kernel_log ? parts->console.get() : nullptr;
+  message_console = parts->console.get();
   if (request.records_terminals) outcome.tty_log = &parts->tty_log->board();
   if (request.has_notice_listener) kernel.user_notices.connect(request.monitor_event);
   log(LogLevel::Notice, "{} version {} {}: {} MiB of memory, {} CPUs", version::kSystem, version::kRelease, version::kVersion, kernel.options.memory_bytes >> 20, kernel.options.cpus);

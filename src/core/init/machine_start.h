@@ -60,8 +60,6 @@ struct StartRequest {
   /// Which lines exist, by the bits: con1 and following (console 0 always does), and ssl0 and following.
   uint32_t consoles = 1;
   uint64_t serial_lines = 0;
-  /// Kernel messages go to the console too.
-  bool shows_kernel_log = false;
   /// What lines of the log the console shows: those below this level, as console_loglevel of Linux.
   int console_level = 7;
   /// It shows all of them, whatever level they have.

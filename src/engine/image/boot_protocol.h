@@ -70,9 +70,10 @@ struct MachineStatus {
   char panic_reason[256] = {};  // set before
 };
 
-/// What a host process of the machine has for itself.
+/// A host process of the machine, and what it has for itself.
 struct MemoryUser {
   int host_pid;
+  bool stays;  // no guest process ends in it
   uint64_t bytes;
 };
 
@@ -88,8 +89,11 @@ struct MemoryFunctions {
   uint64_t (*reclaim)(uint64_t bytes);
   /// Lets the page cache shrink as far as promises to guests ask for it.
   void (*make_way)();
-  /// Chooses one of the guest processes that live in these host processes and kills it, with a line in the log; false when none may be killed.
-  bool (*kill)(const MemoryUser* users, uint64_t count, uint64_t all_bytes);
+  /// Lists the host processes that carry guests, at most `capacity` of them and with `bytes` unset; returns how many there are.
+  uint64_t (*list_users)(MemoryUser* users, uint64_t capacity);
+  /// Chooses one of the guest processes that live in these host processes and kills it, with a line in the log; false when none may be killed, or memory comes back
+  /// without.
+  bool (*kill)(MemoryUser* users, uint64_t count, uint64_t all_bytes);
 };
 
 /// The image's functions for the monitor.

@@ -188,6 +188,7 @@ extern const ImageHeader umk_image_header;
                .charged_bytes = [] { return machine().kernel->cache_window->account().charged(); },
                .reclaim = [](uint64_t bytes) { return machine().kernel->page_cache->reclaim_thoroughly(bytes / kPageSize + 1) * kPageSize; },
                .make_way = [] { machine().kernel->page_cache->make_way_for_commitments(); },
+               .list_users = list_memory_users,
                .kill = kill_for_memory},
     .management = &kManagementFunctions,
     .vessel_ended = vessel_process_ended,

@@ -23,14 +23,14 @@ uint64_t private_bytes(int pid) {
   return resident > shared ? (resident - shared) * 4096 : 0;
 }
 
-/// The host processes of the machine: all are children of the monitor's first thread.
-std::vector<int> host_processes() {
-  std::vector<int> pids;
-  if (FILE* file = std::fopen(fmt::format("/proc/self/task/{}/children", getpid()).c_str(), "r")) {
-    for (int pid = 0; std::fscanf(file, "%d", &pid) == 1;) pids.push_back(pid);
-    std::fclose(file);
+std::vector<engine::MemoryUser> list_users(const engine::MemoryFunctions& memory) {
+  std::vector<engine::MemoryUser> users(64);
+  for (;;) {
+    const uint64_t count = memory.list_users(users.data(), users.size());
+    const bool fits = count <= users.size();
+    users.resize(count);
+    if (fits) return users;
   }
-  return pids;
 }
 
 }  // namespace
@@ -45,11 +45,8 @@ void MemorySampler::run() {
 
 bool MemorySampler::look() {
   uint64_t total = image_.memory.charged_bytes();
-  std::vector<engine::MemoryUser> users;
-  for (const int pid : host_processes()) {
-    users.push_back({pid, private_bytes(pid)});
-    total += users.back().bytes;
-  }
+  std::vector<engine::MemoryUser> users = list_users(image_.memory);
+  for (engine::MemoryUser& user : users) total += user.bytes = private_bytes(user.host_pid);
   const uint64_t limit = image_.memory.limit_bytes();
   if (total <= limit) return false;
   // What can be read again goes before a program does.

@@ -169,7 +169,6 @@ init::StartRequest Session::make_request(Texts& texts) {
     request.is_command = true;
     request.mounts_system_filesystems = true;
     request.working_directory = configuration_.run.working_directory;
-    request.shows_kernel_log = configuration_.debug;
   } else {
     texts.environment = configuration_.init_environment;
     set_default(texts.environment, "HOME", "/");
@@ -177,7 +176,6 @@ init::StartRequest Session::make_request(Texts& texts) {
     texts.argument_views = views_of(configuration_.init_arguments);
     request.program = configuration_.init;
     request.arguments = texts.argument_views;
-    request.shows_kernel_log = true;
   }
   constexpr int kQuiet = 4, kUsual = 7, kEverything = 10;  // as Linux
   request.console_level = configuration_.console_level.value_or(configuration_.debug ? kEverything : configuration_.quiet ? kQuiet : kUsual);
@@ -252,6 +250,8 @@ void Session::connect(console::ConsoleBoard& board) {
       if (!machine_->has_panicked()) KernelCalls(*machine_).log(line);
     });
   }
+  // Before the console, which has them otherwise.
+  if (is_run()) pump_->connect_messages(STDERR_FILENO);
   if (lines_->serves_console()) {
     // The pump has the streams alone.
   } else if (terminal_) {
@@ -261,7 +261,6 @@ void Session::connect(console::ConsoleBoard& board) {
   }
   for (unsigned number = 0; number < 3; ++number)
     if (stream_is_pipe_[number] && !(number == 2 && error_is_output())) pump_->connect_stream(number, static_cast<int>(number));
-  if (is_run()) pump_->connect_messages(STDERR_FILENO);
   lines_->on_helper([this](pid_t pid) { machine_->expect_end_of(pid); });
   lines_->start(board);
 }
