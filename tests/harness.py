@@ -2,7 +2,9 @@
 
 import ctypes
 import difflib
+import functools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -145,6 +147,22 @@ def run(command, limit=60, stdin=b"", cwd=None, env=None, patience=1.0):
         return Outcome(output.read(), error.read(), status if status >= 0 else 128 - status, seconds, timed_out, left)
 
 
+def as_ordinary_user():
+    """Words before a command that make it an ordinary user's; none where it is that already."""
+    return ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"] if os.geteuid() == 0 else []
+
+
+@functools.cache
+def as_another_user():
+    """Words before a command that make it that of a user who is neither root nor the one of umk: one of /etc/subuid where we are not root."""
+    if os.geteuid() == 0:
+        return as_ordinary_user()
+    words = ["unshare", "--map-auto", "--map-root-user", "setpriv", "--reuid", "1", "--regid", "1", "--clear-groups"]
+    if subprocess.run(words + ["true"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        raise LeftOut("there is no second user: no /etc/subuid, newuidmap or user namespaces")
+    return words
+
+
 def guest_command(command, workdir=None, switches=(), root="/"):
     words = [UMK, "run"]
     if root is not None:
@@ -166,13 +184,28 @@ def differences(native, guest, lines=24):
     return "\n".join("        " + line for line in text)
 
 
+class LeftOut(Exception):
+    """A test that cannot run for this user or on this host: tests/left_out.txt must say so, with the reason; else it has failed."""
+
+
+def may_be_left_out(name):
+    """The reason that tests/left_out.txt gives for a test, or None."""
+    with open(os.path.join(SOURCE, "tests/left_out.txt")) as file:
+        for line in file:
+            words = line.split(None, 1)
+            if len(words) == 2 and not line.startswith("#") and re.fullmatch(words[0], name):
+                return words[1].strip()
+    return None
+
+
 class Report:
-    """Counts and prints: one line a test, more where it failed."""
+    """Counts and prints: one line a test, more where it failed. What is left out counts as nothing and is named again at the end."""
 
     def __init__(self):
         self.passed = 0
         self.failed = 0
         self.failures = []
+        self.left_out = []
 
     def line(self, text):
         print(text, flush=True)
@@ -188,7 +221,17 @@ class Report:
         if bad:
             self.failures.append(name)
 
+    def leave_out(self, name, why):
+        reason = may_be_left_out(name)
+        if reason is None:
+            self.add(name, [f"it cannot run here ({why}), and tests/left_out.txt does not say that it need not"])
+            return
+        self.line(f"left  {name}: {why}")
+        self.left_out.append((name, reason))
+
     def end(self):
+        for reason in dict.fromkeys(reason for _, reason in self.left_out):
+            self.line(f"left out: {' '.join(name for name, each in self.left_out if each == reason)}: {reason}")
         if self.failures:
             self.line("failed: " + " ".join(self.failures))
         self.line(f"{self.passed} passed, {self.failed} failed")
@@ -217,6 +260,9 @@ def run_check(report, title, check, seeds=(None,)):
         with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
             try:
                 problems = check(folder) if seed is None else check(folder, seed)
+            except LeftOut as why:
+                report.leave_out(title, why)
+                return
             except (OSError, subprocess.SubprocessError, ValueError) as problem:
                 problems = [f"{type(problem).__name__}: {problem}"]
         if problems:

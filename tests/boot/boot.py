@@ -419,13 +419,11 @@ os.kill(kept, 15)
 
 
 def as_an_ordinary_user():
-    if os.geteuid() != 0:
-        return
     with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
         os.chmod(folder, 0o755)
         program = os.path.join(folder, "umk")
         shutil.copy(harness.UMK, program)
-        as_nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "env", "HOME=/nonexistent", program]
+        as_nobody = [*harness.as_ordinary_user(), "env", "HOME=/nonexistent", program]
         outcome = harness.run(as_nobody + ["run", "--", "sh", "-c", "id -u; echo works; exit 4"], limit=30, cwd="/")
         equal((outcome.status, outcome.output), (4, b"0\nworks\n"), f"embedded root ({outcome.error[-200:]!r})")
         outcome = harness.run(as_nobody + ["run", "--root", "/", "--", "/bin/bash", "-c", "ls / >/dev/null && echo $((1 + 1)); exit 3"], limit=30, cwd="/")

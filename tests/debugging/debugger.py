@@ -76,7 +76,7 @@ def check_tasks(folder):
         problems += contains("switch", text, r"^switched", r"^#0 .*raw_call", r"^#2 .*park", r"called by frame")
         problems += contains("back", text, r"^back", r"^#0 .*epoll_wait")
         problems += contains("mounts", text, r"^ +\d+ +0 +rootfs +rootfs +\d+  /$", r" ext4 +/dev/ubdb +\d+  /mnt$", r" tmpfs +heap +\d+  /mnt/deep$")
-        problems += contains("page cache", text, r"^present +[1-9]\d* pages", r"^ +[1-9]\d* +\d+ +class umk::ext4::FileNode \d+ at 0x")
+        problems += contains("page cache", text, r"^present +[1-9]\d* pages", r"^ +[1-9]\d* +\d+ +umk::ext4::FileNode \d+ at 0x")
         problems += contains("no such task", text, r"there is no task 99999")
         # Left without a word the thread has its own registers again.
         gdb(monitor, [f"umk switch {pid}"])

@@ -186,6 +186,11 @@ class Tree {
     close(fd);
   }
 
+  /// An ordinary user's change of a file takes its set-user-ID bit, and the set-group-ID bit where it means that: chmod(2), inode(7).
+  static void drop_set_id(Node& node) {
+    if (geteuid() != 0) node.mode &= ~static_cast<mode_t>(S_ISUID | (node.mode & S_IXGRP ? S_ISGID : 0));
+  }
+
   void write(const Place& place) {
     if (!place.node || !S_ISREG(place.node->mode)) return;
     Node& node = *place.node;
@@ -198,7 +203,7 @@ class Tree {
     if (node.contents.size() < offset + bytes.size()) node.contents.resize(offset + bytes.size(), '\0');
     memcpy(node.contents.data() + offset, bytes.data(), bytes.size());
     node.changed.tv_nsec = UTIME_OMIT;
-    node.mode &= ~static_cast<mode_t>(geteuid() == 0 ? 0 : S_ISUID | S_ISGID);
+    drop_set_id(node);
   }
 
   void truncate(const Place& place) {
@@ -207,6 +212,7 @@ class Tree {
     history.note("truncate %s to %lu", place.path.c_str(), size);
     expect(::truncate(place.path.c_str(), static_cast<off_t>(size)), place.node->is_directory() ? EISDIR : 0, "truncate");
     if (place.node->is_directory()) return;
+    drop_set_id(*place.node);
     place.node->contents.resize(size, '\0');
     place.node->changed.tv_nsec = UTIME_OMIT;
   }

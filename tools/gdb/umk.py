@@ -347,7 +347,7 @@ def owner_of(file):
     """The object that the pages belong to: its class, and the inode's number where it is one."""
     backing = file["backing_"].referenced_value()
     kind = backing.dynamic_type
-    label = str(kind)
+    label = kind.name or str(kind)
     try:
         owner = backing.cast(kind)
         label += f" {int(owner['number_'])}"
