@@ -168,6 +168,24 @@ TEST(HostfsOwners, TheSideFileFollowsRenames) {
   EXPECT_EQ(tree.stat("second").value().uid, 0u);
 }
 
+TEST(HostfsOwners, WhereTheTopIsClosedTheyHoldUntilTheEnd) {
+  HostTree tree;
+  tree.mkdir("home");
+  ASSERT_EQ(::chmod(tree.host("").c_str(), 0555), 0);
+  ASSERT_EQ(tree.symlink("x", "home/link"), 0);
+  ASSERT_EQ(tree.chown("home/link", 5, 6), 0);
+  EXPECT_EQ(tree.stat("home/link").value().uid, 5u);
+  ASSERT_EQ(tree.rename("home/link", "home/moved"), 0);
+  EXPECT_EQ(tree.stat("home/moved").value().gid, 6u);
+  ASSERT_EQ(tree.unlink("home/moved"), 0);
+  ASSERT_EQ(tree.symlink("x", "home/moved"), 0);
+  EXPECT_EQ(tree.stat("home/moved").value().uid, 0u);
+  ASSERT_EQ(tree.chown("home/moved", 7, 8), 0);
+  tree.remount();
+  EXPECT_EQ(tree.stat("home/moved").value().uid, 0u);
+  EXPECT_FALSE(std::filesystem::exists(tree.host(".umk-owners")));
+}
+
 TEST(HostfsOwners, DevicesAreTheGuestsOwn) {
   HostTree tree;
   tree.mkdir("dev");

@@ -145,7 +145,15 @@ Result<void> OwnerFile::rewrite_locked() {
 }
 
 Result<void> OwnerFile::append_locked(std::string_view lines) {
-  const OpenedFile file(TRY(host::openat(top_->fd(), kFile, host::file_flags::kWriteOnly | host::file_flags::kCreate | kAppend | kOpenSafely, 0600)));
+  if (!is_kept_) return {};
+  Result<int> opened = host::openat(top_->fd(), kFile, host::file_flags::kWriteOnly | host::file_flags::kCreate | kAppend | kOpenSafely, 0600);
+  if (opened.code() == EACCES || opened.code() == EPERM || opened.code() == EROFS) {
+    is_kept_ = false;
+    log(LogLevel::Warning, "hostfs: {} cannot be written (error {}): owners of symlinks and kinds of special files that it would note are forgotten at the end",
+        kFile, opened.code());
+    return {};
+  }
+  const OpenedFile file(TRY(std::move(opened)));
   return write_all(file.fd(), lines);
 }
 

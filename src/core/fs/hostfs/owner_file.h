@@ -3,6 +3,7 @@
 //
 // Lines `PATH<tab>UID:GID<tab>MODE<tab>DEVICE|-`, the path relative to the top; a later line for a path replaces an earlier one, and `PATH<tab>-`
 // forgets it. The file is read at mount and only appended to afterwards; when most of its lines are out of date it is written anew at the next mount.
+// Where the top may not be written, as that of the host's own root, what is set holds until the end of the mount; the log says so once.
 // Lock: its own mutex, also held over appending.
 #pragma once
 
@@ -47,6 +48,7 @@ class OwnerFile {
   Mutex mutex_{LockRank::HostFile};
   Entries entries_ GUARDED_BY(mutex_);
   std::atomic<size_t> count_{0};
+  bool is_kept_ GUARDED_BY(mutex_) = true;
   RefPtr<HostDescriptor> top_;
 };
 
