@@ -34,6 +34,9 @@ Result<void> check_may_change(const Task& task, const Task& other) {
   return error(EPERM);
 }
 
+/// Whether `nice` is one that RLIMIT_NICE allows: setrlimit(2), the ceiling is 20 - limit.
+bool may_have_nice(const Task& task, int nice) { return task.process().limits.soft(Resource::Nice) >= static_cast<uint64_t>(20 - nice); }
+
 // --- getpriority(2), setpriority(2)
 
 constexpr int kMinimumNice = -20, kMaximumNice = 19;
@@ -92,10 +95,7 @@ Result<void> sys_setpriority(Task& task, int which, int who, int nice) {
       code = EPERM;
       return;
     }
-    // setrlimit(2), RLIMIT_NICE: the ceiling is 20 - limit.
-    const uint64_t limit = one.process().limits.soft(Resource::Nice);
-    const bool is_allowed = nice >= one.nice || limit >= static_cast<uint64_t>(20 - nice) || task.credentials().has(Capability::SysNice);
-    if (!is_allowed) {
+    if (nice < one.nice && !may_have_nice(one, nice) && !task.credentials().has(Capability::SysNice)) {
       code = EACCES;
       return;
     }
@@ -114,35 +114,63 @@ struct SchedulerParameter {
 
 bool is_realtime(int policy) { return policy == kFifo || policy == kRoundRobin; }
 
-/// Only the ordinary policies can be promised on a host that schedules by itself.
-Result<void> check_policy(int policy, int priority) {
-  constexpr int kMaximumRealtimePriority = 99;
-  if (is_realtime(policy)) return error(priority < 1 || priority > kMaximumRealtimePriority ? EINVAL : EPERM);
-  if (policy != kOther && policy != kBatch && policy != kIdle) return error(EINVAL);
-  if (priority != 0) return error(EINVAL);
-  return {};
+/// A policy with its parameters, as sched_setattr(2) has them; the other calls change a part.
+struct Scheduling {
+  int policy;
+  uint32_t priority;
+  int nice;
+  bool resets_on_fork;
+};
+
+Scheduling scheduling_of(const Task& task) {
+  return {task.scheduling_policy.load(), 0, task.nice.load(), task.resets_scheduling_on_fork.load()};
+}
+
+/// What a caller without CAP_SYS_NICE may do: sched(7), "Privileges and resource limits".
+Result<void> check_may_schedule(const Task& task, const Task& other, const Scheduling& wanted) {
+  if (task.credentials().has(Capability::SysNice)) return {};
+  const Scheduling now = scheduling_of(other);
+  const bool leaves_idle = now.policy == kIdle && wanted.policy != kIdle;
+  if (wanted.nice < now.nice && !may_have_nice(other, wanted.nice)) return error(EPERM);
+  if (leaves_idle && !may_have_nice(other, now.nice)) return error(EPERM);
+  if (now.resets_on_fork && !wanted.resets_on_fork) return error(EPERM);
+  return check_may_change(task, other);
+}
+
+/// The host schedules by itself, so that no time can be promised: real-time policies are refused, as they are to a control group without a real-time share.
+Result<void> schedule(Task& task, Task& other, const Scheduling& wanted) {
+  constexpr uint32_t kMaximumRealtimePriority = 99;
+  if (wanted.policy != kOther && wanted.policy != kBatch && wanted.policy != kIdle && !is_realtime(wanted.policy)) return error(EINVAL);
+  if (wanted.priority > kMaximumRealtimePriority || is_realtime(wanted.policy) != (wanted.priority != 0)) return error(EINVAL);
+  TRY(check_may_schedule(task, other, wanted));
+  if (is_realtime(wanted.policy)) return error(EPERM);
+  other.scheduling_policy.store(wanted.policy);
+  other.nice.store(wanted.nice);
+  other.resets_scheduling_on_fork.store(wanted.resets_on_fork);
+  return task.kernel().engine.reschedule(other);
 }
 
 constexpr int kResetOnFork = 0x40000000;
 
 Result<void> sys_sched_setscheduler(Task& task, int32_t pid, int policy, UserPtr<SchedulerParameter> parameter) {
-  if (policy < 0 || !parameter) return error(EINVAL);
+  if (policy < 0 || !parameter || pid < 0) return error(EINVAL);
   const SchedulerParameter value = TRY(parameter.read());
   const RefPtr<Task> other = TRY(find(task, pid));
-  const int plain = policy & ~kResetOnFork;
-  TRY(check_policy(plain, value.priority));
-  TRY(check_may_change(task, *other));
-  other->scheduling_policy.store(plain);
-  return task.kernel().engine.reschedule(*other);
+  return schedule(task, *other, {policy & ~kResetOnFork, static_cast<uint32_t>(value.priority), other->nice.load(), (policy & kResetOnFork) != 0});
 }
 
-Result<int64_t> sys_sched_getscheduler(Task& task, int32_t pid) { return TRY(find(task, pid))->scheduling_policy.load(); }
+Result<int64_t> sys_sched_getscheduler(Task& task, int32_t pid) {
+  const Scheduling now = scheduling_of(*TRY(find(task, pid)));
+  return now.policy | (now.resets_on_fork ? kResetOnFork : 0);
+}
 
 Result<void> sys_sched_setparam(Task& task, int32_t pid, UserPtr<SchedulerParameter> parameter) {
-  if (!parameter) return error(EINVAL);
+  if (!parameter || pid < 0) return error(EINVAL);
   const SchedulerParameter value = TRY(parameter.read());
   const RefPtr<Task> other = TRY(find(task, pid));
-  return check_policy(other->scheduling_policy.load(), value.priority);
+  Scheduling wanted = scheduling_of(*other);
+  wanted.priority = static_cast<uint32_t>(value.priority);
+  return schedule(task, *other, wanted);
 }
 
 Result<void> sys_sched_getparam(Task& task, int32_t pid, UserPtr<SchedulerParameter> parameter) {
@@ -168,7 +196,7 @@ Result<void> sys_sched_rr_get_interval(Task& task, int32_t pid, UserPtr<KernelTi
   return into.write({0, 4'000'000});
 }
 
-/// struct sched_attr, first version.
+/// struct sched_attr: its first version ends before the limits of utilization.
 struct SchedulerAttributes {
   uint32_t size;
   uint32_t policy;
@@ -176,34 +204,73 @@ struct SchedulerAttributes {
   int32_t nice;
   uint32_t priority;
   uint64_t runtime, deadline, period;
+  uint32_t utilization_minimum, utilization_maximum;
 };
-static_assert(sizeof(SchedulerAttributes) == 48);
+static_assert(sizeof(SchedulerAttributes) == 56);
+constexpr uint32_t kFirstVersionBytes = 48;
 
-Result<void> sys_sched_setattr(Task& task, int32_t pid, UserPtr<SchedulerAttributes> pointer, uint32_t flags) {
-  if (!pointer || pid < 0 || flags != 0) return error(EINVAL);
-  const uint32_t size = TRY(UserPtr<uint32_t>(pointer.address()).read());
-  if (size != 0 && size < sizeof(SchedulerAttributes)) {
+/// SCHED_FLAG_*. Those between are for deadlines.
+enum AttributeFlags : uint64_t { kReset = 1, kKeepPolicy = 8, kKeepParameters = 0x10, kUtilization = 0x60, kAllFlags = 0x7f };
+
+/// E2BIG, with the size that we know, for what is too small or says more than we know.
+Result<SchedulerAttributes> read_attributes(UserPtr<SchedulerAttributes> pointer) {
+  uint32_t size = TRY(UserPtr<uint32_t>(pointer.address()).read());
+  if (size == 0) size = kFirstVersionBytes;
+  bool fits = size >= kFirstVersionBytes && size <= kPageSize;
+  for (uint64_t at = sizeof(SchedulerAttributes); fits && at < size; ++at) fits = TRY(UserPtr<char>(pointer.address() + at).read()) == 0;
+  if (!fits) {
     TRY(UserPtr<uint32_t>(pointer.address()).write(sizeof(SchedulerAttributes)));
     return error(E2BIG);
   }
-  const SchedulerAttributes attributes = TRY(pointer.read());
+  SchedulerAttributes attributes{};
+  if (copy_from_user(&attributes, pointer.address(), size < sizeof attributes ? size : sizeof attributes).faulted) return error(EFAULT);
+  if ((attributes.flags & kUtilization) && size < sizeof attributes) return error(EINVAL);
+  attributes.nice = attributes.nice < kMinimumNice ? kMinimumNice : attributes.nice > kMaximumNice ? kMaximumNice : attributes.nice;
+  return attributes;
+}
+
+/// The three times of SCHED_DEADLINE, sched(7): 1024 ns at the least, each within the next.
+bool is_deadline(const SchedulerAttributes& attributes) {
+  constexpr uint64_t kShortest = 1024;
+  const uint64_t period = attributes.period ? attributes.period : attributes.deadline;
+  return attributes.runtime >= kShortest && attributes.runtime <= attributes.deadline && attributes.deadline <= period && period <= INT64_MAX;
+}
+
+Result<void> sys_sched_setattr(Task& task, int32_t pid, UserPtr<SchedulerAttributes> pointer, uint32_t flags) {
+  if (!pointer || pid < 0 || flags != 0) return error(EINVAL);
+  const SchedulerAttributes attributes = TRY(read_attributes(pointer));
+  if (static_cast<int32_t>(attributes.policy) < 0) return error(EINVAL);
   const RefPtr<Task> other = TRY(find(task, pid));
-  TRY(check_policy(static_cast<int>(attributes.policy), static_cast<int>(attributes.priority)));
-  TRY(check_may_change(task, *other));
-  if (attributes.nice < other->nice && !task.credentials().has(Capability::SysNice)) return error(EPERM);
-  other->scheduling_policy.store(static_cast<int>(attributes.policy));
-  other->nice.store(attributes.nice < kMinimumNice ? kMinimumNice : attributes.nice > kMaximumNice ? kMaximumNice : attributes.nice);
-  return task.kernel().engine.reschedule(*other);
+  Scheduling wanted{static_cast<int>(attributes.policy), attributes.priority, attributes.nice, (attributes.flags & kReset) != 0};
+  const Scheduling now = scheduling_of(*other);
+  if (attributes.flags & kKeepPolicy) {
+    wanted.policy = now.policy;
+    wanted.resets_on_fork = now.resets_on_fork;
+  }
+  if (attributes.flags & kKeepParameters) wanted.nice = now.nice;
+  if (attributes.flags & ~kAllFlags) return error(EINVAL);
+  // As on a kernel without such limits.
+  if (attributes.flags & kUtilization) return error(EOPNOTSUPP);
+  if (wanted.policy == kDeadline) {
+    if (wanted.priority != 0 || !is_deadline(attributes)) return error(EINVAL);
+    // There is no time left that could be promised.
+    return error(task.credentials().has(Capability::SysNice) ? EBUSY : EPERM);
+  }
+  // Who keeps the parameters keeps the policy that they belong to.
+  if (attributes.flags & kKeepParameters) wanted.policy = now.policy;
+  return schedule(task, *other, wanted);
 }
 
 Result<void> sys_sched_getattr(Task& task, int32_t pid, UserPtr<SchedulerAttributes> pointer, uint32_t size, uint32_t flags) {
-  if (!pointer || pid < 0 || flags != 0 || size < sizeof(SchedulerAttributes) || size > kPageSize) return error(EINVAL);
-  const RefPtr<Task> other = TRY(find(task, pid));
+  if (!pointer || pid < 0 || flags != 0 || size < kFirstVersionBytes || size > kPageSize) return error(EINVAL);
+  const Scheduling now = scheduling_of(*TRY(find(task, pid)));
   SchedulerAttributes attributes{};
-  attributes.size = sizeof attributes;
-  attributes.policy = static_cast<uint32_t>(other->scheduling_policy.load());
-  attributes.nice = other->nice.load();
-  return pointer.write(attributes);
+  attributes.size = size < sizeof attributes ? size : sizeof attributes;
+  attributes.policy = static_cast<uint32_t>(now.policy);
+  if (now.resets_on_fork) attributes.flags = kReset;
+  attributes.nice = now.nice;
+  if (copy_to_user(pointer.address(), &attributes, attributes.size).faulted) return error(EFAULT);
+  return {};
 }
 
 // --- affinity
@@ -295,7 +362,7 @@ const SyscallRow kSysScheduleRows[] = {
     partial<sys_ioprio_set>(251, "ioprio_set", "kept and shown only"),
     full<sys_ioprio_get>(252, "ioprio_get"),
     full<sys_getcpu>(309, "getcpu"),
-    partial<sys_sched_setattr>(314, "sched_setattr", "no real-time and deadline policies"),
+    partial<sys_sched_setattr>(314, "sched_setattr", "no real-time policies: EPERM; no deadlines: EBUSY"),
     full<sys_sched_getattr>(315, "sched_getattr"),
 };
 const size_t kSysScheduleRowCount = std::size(kSysScheduleRows);

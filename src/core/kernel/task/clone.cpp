@@ -61,7 +61,8 @@ void inherit(Task& child, const Task& parent, uint64_t flags) {
   child.blocked_ = parent.blocked_;
   child.no_new_privileges = parent.no_new_privileges;
   child.timer_slack_ns = parent.timer_slack_ns;
-  child.nice = parent.nice.load(std::memory_order_relaxed);
+  const int nice = parent.nice.load(std::memory_order_relaxed);
+  child.nice = nice < 0 && parent.resets_scheduling_on_fork.load(std::memory_order_relaxed) ? 0 : nice;
   child.scheduling_policy = parent.scheduling_policy.load(std::memory_order_relaxed);
   child.io_priority = parent.io_priority.load(std::memory_order_relaxed);
   child.affinity = parent.affinity.load(std::memory_order_relaxed);

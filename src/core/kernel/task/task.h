@@ -97,6 +97,8 @@ class Task : public RefCounted, public ListHook<TaskListTag> {
   std::atomic<uint64_t> calls{0};
   std::atomic<int> nice{0};
   std::atomic<int> scheduling_policy{0};  // SCHED_OTHER
+  /// SCHED_RESET_ON_FORK: its children and threads have no raised priority.
+  std::atomic<bool> resets_scheduling_on_fork{false};
   std::atomic<int> io_priority{0};
   std::atomic<uint64_t> affinity{~uint64_t{0}};
   std::atomic<bool> exiting{false};
