@@ -184,3 +184,45 @@ CASE(seals) {
   readlink(path, target, sizeof target - 1);
   say("%s", target);
 }
+
+CASE(of_others) {
+  const int file = open("f", O_CREAT | O_RDWR, 0600);
+  const int copy = dup(file), other = open("f", O_RDWR);
+  const auto compare = [](pid_t a, pid_t b, int kind, long first, long second) { return syscall(SYS_kcmp, a, b, kind, first, second); };
+  enum { kFile = 0, kMemory = 1, kFiles = 2, kDirectories = 3, kHandlers = 4 };
+  const pid_t own = getpid();
+  shown("a copy", compare(own, own, kFile, file, copy));
+  shown("another open file", compare(own, own, kFile, file, other) > 0);
+  shown("orders", compare(own, own, kFile, file, other) + compare(own, own, kFile, other, file));
+  shown("no descriptor", compare(own, own, kFile, file, 99));
+  const pid_t child = fork();
+  if (child == 0) {
+    for (;;) pause();
+  }
+  shown("inherited", compare(own, child, kFile, file, file));
+  for (int kind = kMemory; kind <= kHandlers; kind++) {
+    shown("own", compare(own, own, kind, 0, 0));
+    shown("the child's", compare(own, child, kind, 0, 0) > 0);
+  }
+  shown("bad kind", compare(own, own, 99, 0, 0));
+  shown("nobody", compare(own, 999999, kMemory, 0, 0));
+  shown("nobody, bad kind", compare(own, 999999, 99, 0, 0));
+
+  const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, child, 0));
+  close(copy);
+  const int taken = ifd("take", syscall(SYS_pidfd_getfd, pidfd, file, 0));
+  shown("the same", compare(own, own, kFile, file, taken));
+  shown("closed at exec", fcntl(taken, F_GETFD));
+  opened("what we closed", syscall(SYS_pidfd_getfd, pidfd, copy, 0));
+  opened("no descriptor", syscall(SYS_pidfd_getfd, pidfd, 99, 0));
+  opened("no pidfd", syscall(SYS_pidfd_getfd, file, 0, 0));
+  opened("flags", syscall(SYS_pidfd_getfd, pidfd, 0, 1));
+  in_child("stranger", [&] {
+    setresuid(65534, 65534, 65534);
+    opened("take", syscall(SYS_pidfd_getfd, pidfd, file, 0));
+    shown("compare", compare(own, child, kFile, file, file));
+  });
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  opened("of the dead", syscall(SYS_pidfd_getfd, pidfd, file, 0));
+}

@@ -106,6 +106,49 @@ CASE(wait_by_id) {
   shown("pidfd flags", syscall(SYS_pidfd_open, getpid(), 1));
 }
 
+CASE(signals_by_proc) {
+  const pid_t child = fork();
+  if (child == 0) {
+    setpgid(0, 0);
+    for (;;) pause();
+  }
+  setpgid(child, child);
+  char name[64];
+  snprintf(name, sizeof name, "/proc/%d", child);
+  const int directory = ifd("directory", open(name, O_RDONLY | O_DIRECTORY));
+  shown("signal 0", syscall(SYS_pidfd_send_signal, directory, 0, nullptr, 0));
+  shown("bad signal", syscall(SYS_pidfd_send_signal, directory, 65, nullptr, 0));
+  shown("two scopes", syscall(SYS_pidfd_send_signal, directory, 0, nullptr, 3));
+  shown("unknown scope", syscall(SYS_pidfd_send_signal, directory, 0, nullptr, 8));
+  shown("first thread", syscall(SYS_pidfd_send_signal, directory, 0, nullptr, 1));
+  shown("thread group", syscall(SYS_pidfd_send_signal, directory, 0, nullptr, 2));
+  shown("process group", syscall(SYS_pidfd_send_signal, directory, 0, nullptr, 4));
+  siginfo_t info{};
+  info.si_signo = SIGTERM;
+  info.si_code = SI_USER;
+  shown("false origin", syscall(SYS_pidfd_send_signal, directory, SIGTERM, &info, 0));
+  in_child("nobody", [&] {
+    setresuid(65534, 65534, 65534);
+    shown("signal", syscall(SYS_pidfd_send_signal, directory, SIGTERM, nullptr, 0));
+    shown("group", syscall(SYS_pidfd_send_signal, directory, SIGTERM, nullptr, 4));
+  });
+  snprintf(name, sizeof name, "/proc/%d/task/%d", child, child);
+  shown("thread's directory", syscall(SYS_pidfd_send_signal, open(name, O_RDONLY), 0, nullptr, 0));
+  snprintf(name, sizeof name, "/proc/%d/status", child);
+  shown("file in it", syscall(SYS_pidfd_send_signal, open(name, O_RDONLY), 0, nullptr, 0));
+  snprintf(name, sizeof name, "/proc/%d", child);
+  shown("O_PATH", syscall(SYS_pidfd_send_signal, open(name, O_PATH), 0, nullptr, 0));
+  shown("/proc", syscall(SYS_pidfd_send_signal, open("/proc", O_RDONLY), 0, nullptr, 0));
+  shown("wait for it", waitid(P_PIDFD, static_cast<id_t>(directory), &info, WEXITED));
+  const int own = ifd("own group", static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
+  shown("no such group", syscall(SYS_pidfd_send_signal, own, 0, nullptr, 4));
+  shown("kill", syscall(SYS_pidfd_send_signal, directory, SIGKILL, nullptr, 4));
+  int status = 0;
+  shown("gone", waitpid(child, &status, 0) == child);
+  shown_status("child", status);
+  shown("signal to the dead", syscall(SYS_pidfd_send_signal, directory, 0, nullptr, 0));
+}
+
 CASE(groups_of_children) {
   const pid_t a = fork();
   if (a == 0) {

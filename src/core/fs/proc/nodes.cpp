@@ -1,5 +1,6 @@
 #include "core/fs/proc/nodes.h"
 
+#include "core/fs/proc/process_files.h"
 #include "core/fs/proc/text_file.h"
 
 namespace umk::proc {
@@ -87,6 +88,7 @@ DirectoryNode::DirectoryNode(Superblock& superblock, vfs::InodeNumber number, co
     : Node(superblock, number, entry, subject, LockRank::ProcDirectory) {}
 
 Result<RefPtr<vfs::OpenFile>> DirectoryNode::open(const vfs::Caller&, uint32_t flags) {
+  if (&entry() == &process_directory()) return open_process_directory(RefPtr<vfs::Inode>(*this), flags);
   return RefPtr<vfs::OpenFile>(TRY(make_ref<vfs::InodeFile>(RefPtr<vfs::Inode>(*this), flags, LockRank::ProcFile)));
 }
 

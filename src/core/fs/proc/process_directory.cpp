@@ -3,6 +3,7 @@
 #include "core/fs/proc/nodes.h"
 #include "core/fs/proc/process_files.h"
 #include "core/fs/proc/root_directory.h"
+#include "core/kernel/task/pidfd.h"
 
 namespace umk::proc {
 
@@ -93,11 +94,25 @@ Result<RefPtr<vfs::Inode>> make_threads_directory(Superblock& superblock, vfs::I
   return RefPtr<vfs::Inode>(TRY(make_ref<ThreadsDirectory>(superblock, number, entry, subject)));
 }
 
+/// What open(2) of /proc/PID makes.
+class OpenProcess final : public ProcessDirectoryFile {
+ public:
+  OpenProcess(RefPtr<vfs::Inode> inode, uint32_t flags) : ProcessDirectoryFile(std::move(inode), flags, LockRank::ProcFile) {}
+  Result<RefPtr<Process>> process() override {
+    const Node& node = static_cast<Node&>(inode());
+    return RefPtr<Process>(TRY(node.subject().find(node.kernel()))->process());
+  }
+};
+
 constexpr Entry kProcessEntries[] = {UMK_PROC_TASK_ENTRIES, made_entry("task", 0555, make_threads_directory)};
 constexpr Entry kProcessDirectory = directory_entry("", kProcessEntries);
 
 }  // namespace
 
 const Entry& process_directory() { return kProcessDirectory; }
+
+Result<RefPtr<vfs::OpenFile>> open_process_directory(RefPtr<vfs::Inode> inode, uint32_t flags) {
+  return RefPtr<vfs::OpenFile>(TRY(make_ref<OpenProcess>(std::move(inode), flags)));
+}
 
 }  // namespace umk::proc

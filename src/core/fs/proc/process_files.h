@@ -7,6 +7,8 @@ namespace umk::proc {
 
 /// The directory of a process, or of a thread that is named at the top.
 const Entry& process_directory();
+/// The open file of a directory that process_directory() describes.
+Result<RefPtr<vfs::OpenFile>> open_process_directory(RefPtr<vfs::Inode> inode, uint32_t flags);
 
 // process_status.cpp
 Result<void> show_process_stat(const Context&, TextSink&);

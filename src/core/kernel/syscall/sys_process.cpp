@@ -243,22 +243,44 @@ Result<Fd> sys_pidfd_open(Task& task, int32_t pid, uint32_t flags) {
   return task.fds().add(std::move(file), true, task.process().limits.soft(Resource::OpenFiles));
 }
 
+/// Whom a signal reaches, pidfd_send_signal(2): the flags PIDFD_SIGNAL_*.
+enum SignalScope : uint32_t { kFirstThread = 1, kThreadGroup = 2, kWholeGroup = 4 };
+
+Result<void> send_to_process_locked(Task& task, Process& process, const SignalInfo& info, int signal, bool first_thread) {
+  TRY(check_signal_permission(task, process, signal));
+  if (signal == 0) return {};
+  return first_thread ? send_signal(*process.leader, info) : send_signal(process, info);
+}
+
+/// As kill(2) to a group: one that could be signalled is enough.
+Result<void> send_to_group_locked(Task& task, ProcessGroup* group, const SignalInfo& info, int signal) {
+  if (!group || group->members.empty()) return error(ESRCH);
+  bool reached = false;
+  Result<void> last;
+  for (Process& member : group->members) {
+    last = send_to_process_locked(task, member, info, signal, false);
+    reached = reached || last.ok();
+  }
+  return reached ? Result<void>{} : last;
+}
+
 Result<void> sys_pidfd_send_signal(Task& task, Fd fd, int signal, UserPtr<SignalInfo> info_pointer, uint32_t flags) {
-  if (flags != 0) return error(EINVAL);
-  const RefPtr<vfs::OpenFile> file = TRY(task.fds().get(fd));
-  const RefPtr<Process> process = TRY(process_of_pidfd(*file));
+  if (flags != 0 && flags != kFirstThread && flags != kThreadGroup && flags != kWholeGroup) return error(EINVAL);
+  const RefPtr<vfs::OpenFile> file = TRY(task.fds().usable(fd));
+  const RefPtr<Process> process = TRY(process_to_signal(*file));
   if (signal < 0 || signal > signals::kLast) return error(EINVAL);
-  SignalInfo info = SignalInfo::from_user(signal, signal_codes::kUser, task.process().pid(), task.credentials().uid);
+  const int code = flags == kFirstThread ? signal_codes::kThread : signal_codes::kUser;
+  SignalInfo info = SignalInfo::from_user(signal, code, task.process().pid(), task.credentials().uid);
   if (info_pointer) {
     info = TRY(info_pointer.read());
     if (info.number != signal) return error(EINVAL);
-    if (process != &task.process() && (info.code >= 0 || info.code == signal_codes::kThread)) return error(EPERM);
+    const bool to_itself = process == &task.process() && flags != kWholeGroup;
+    if (!to_itself && (info.code >= 0 || info.code == signal_codes::kThread)) return error(EPERM);
   }
   MutexLock lock(task.kernel().tasks.mutex);
+  if (flags == kWholeGroup) return send_to_group_locked(task, task.kernel().tasks.find_group(process->pid()).get(), info, signal);
   if (process->is_zombie && !process->leader) return error(ESRCH);
-  TRY(check_signal_permission(task, *process, signal));
-  if (signal == 0) return {};
-  return send_signal(*process, info);
+  return send_to_process_locked(task, *process, info, signal, flags == kFirstThread);
 }
 
 /// ptrace(2), "Ptrace access mode checking": the same ids throughout, or CAP_SYS_PTRACE.
@@ -293,7 +315,6 @@ Result<Fd> sys_pidfd_getfd(Task& task, Fd fd, int target_fd, uint32_t flags) {
 
 Result<int64_t> sys_kcmp(Task& task, int32_t first, int32_t second, int type, uint64_t first_index, uint64_t second_index) {
   enum { kFile = 0, kVm = 1, kFiles = 2, kFs = 3, kSigHand = 4 };
-  if (type < kFile || type > kSigHand) return error(EINVAL);
   RefPtr<Task> a, b;
   {
     MutexLock lock(task.kernel().tasks.mutex);
@@ -323,8 +344,10 @@ Result<int64_t> sys_kcmp(Task& task, int32_t first, int32_t second, int type, ui
       return compare(a->fds_ref().get(), b->fds_ref().get());
     case kFs:
       return compare(a->fs_ref().get(), b->fs_ref().get());
-    default:
+    case kSigHand:
       return compare(a->process().handlers.get(), b->process().handlers.get());
+    default:
+      return error(EINVAL);
   }
 }
 

@@ -49,4 +49,9 @@ Result<RefPtr<Process>> process_of_pidfd(vfs::OpenFile& file) {
   return static_cast<PidFile&>(file).process();
 }
 
+Result<RefPtr<Process>> process_to_signal(vfs::OpenFile& file) {
+  if (file.kind() == vfs::FileKind::ProcessDirectory) return static_cast<ProcessDirectoryFile&>(file).process();
+  return process_of_pidfd(file);
+}
+
 }  // namespace umk

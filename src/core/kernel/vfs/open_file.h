@@ -31,7 +31,7 @@ inline constexpr uint32_t kChangeable = kAppend | kNonBlock | kDirect | kNoAcces
 class EpollWatchers;  // epoll items that watch a file (epoll.h)
 
 /// What calls that serve one kind of file alone (sockets, pipes, event files) ask before they cast.
-enum class FileKind : uint8_t { Other, Pipe, Socket, Epoll, Event, Timer, Signal, Inotify, Process };
+enum class FileKind : uint8_t { Other, Pipe, Socket, Epoll, Event, Timer, Signal, Inotify, Process, ProcessDirectory };
 
 class OpenFile : public mm::MappableFile {
  public:
