@@ -196,3 +196,29 @@ CASE(kill_permission) {
   kill(target, SIGKILL);
   wait(nullptr);
 }
+
+CASE(groups_of_files) {
+  const auto of_new = [](const char* name) {
+    make_file(name, "");
+    struct stat st{};
+    stat(name, &st);
+    return static_cast<long>(st.st_gid);
+  };
+  shown("set", setfsgid(1234));
+  shown("was", setfsgid(1234));
+  shown("new file", of_new("a"));
+  shown("group", getgid());
+  shown("effective group", getegid());
+  shown("none", setfsgid(static_cast<gid_t>(-1)));
+  shown("effective group again", setegid(55));
+  shown("follows", setfsgid(static_cast<gid_t>(-1)));
+  shown("new file", of_new("b"));
+  in_child("nobody", [] {
+    setresgid(1, 2, 3);
+    setresuid(65534, 65534, 65534);
+    setfsgid(1);
+    shown("own", setfsgid(3));
+    shown("saved", setfsgid(4));
+    shown("another's is not taken", setfsgid(2));
+  });
+}

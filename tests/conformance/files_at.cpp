@@ -237,3 +237,41 @@ CASE(access_at) {
   shown("mknodat directory", mknodat(AT_FDCWD, "q", S_IFDIR | 0600, 0));
   shown("mknodat existing", mknodat(AT_FDCWD, "n", S_IFREG | 0600, 0));
 }
+
+CASE(names_below) {
+  mkdir("d", 0755);
+  mkdir("e", 0755);
+  const int d = open("d", O_RDONLY), e = open("e", O_RDONLY);
+  make_file("d/f", "text", 0644);
+  shown("renameat", renameat(d, "f", e, "g"));
+  shown("gone", access("d/f", F_OK));
+  shown("here", access("e/g", F_OK));
+  shown("renameat of nothing", renameat(d, "f", e, "h"));
+  shown("renameat, bad descriptor", renameat(99, "f", e, "h"));
+  shown("renameat below a file", renameat(open("e/g", O_RDONLY), "f", e, "h"));
+  shown("symlinkat", symlinkat("g", e, "l"));
+  char text[16];
+  shown_data("readlink", text, readlinkat(e, "l", text, sizeof text));
+  shown("symlinkat existing", symlinkat("g", e, "l"));
+  shown("symlinkat empty", symlinkat("", e, "m"));
+  shown("symlinkat, bad descriptor", symlinkat("g", 99, "m"));
+  constexpr long kFchmodat2 = 452;
+  const auto change = [&](const char* name, unsigned permissions, int flags) { return syscall(kFchmodat2, e, name, permissions, flags); };
+  const auto mode = [&](const char* name) {
+    struct stat st{};
+    fstatat(e, name, &st, AT_SYMLINK_NOFOLLOW);
+    return static_cast<long>(st.st_mode & 07777);
+  };
+  shown("fchmodat2", change("g", 0600, 0));
+  shown("mode", mode("g"));
+  shown("through a link", change("l", 0640, 0));
+  shown("mode", mode("g"));
+  shown("of a link", change("l", 0600, AT_SYMLINK_NOFOLLOW));
+  shown("mode", mode("g"));
+  shown("not of a link", change("g", 0604, AT_SYMLINK_NOFOLLOW));
+  shown("mode", mode("g"));
+  shown("empty name", syscall(kFchmodat2, open("e/g", O_PATH), "", 0606, AT_EMPTY_PATH));
+  shown("mode", mode("g"));
+  shown("empty name, no flag", change("", 0600, 0));
+  shown("bad flag", change("g", 0600, 0x4000));
+}

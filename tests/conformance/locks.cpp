@@ -151,7 +151,190 @@ CASE(flock_locks) {
   shown("pipe", flock(pipes[0], LOCK_EX | LOCK_NB));
 }
 
+// --- leases
+
+namespace {
+
+volatile sig_atomic_t breaks;
+siginfo_t last_break;
+
+void note_break(int, siginfo_t* info, void*) {
+  breaks = breaks + 1;
+  last_break = *info;
+}
+
+void catch_breaks(int signal) {
+  struct sigaction action{};
+  action.sa_sigaction = note_break;
+  action.sa_flags = SA_SIGINFO | SA_RESTART;
+  sigaction(signal, &action, nullptr);
+}
+
+// Waits, for a second at most, until a lease was broken.
+void wait_for_break(const char* what) {
+  for (int i = 0; i < 100 && breaks == 0; i++) sleep_ms(10);
+  say("%s: told %d", what, static_cast<int>(breaks));
+  breaks = 0;
+}
+
+}  // namespace
+
 CASE(leases) {
-  const int fd = open("f", O_CREAT | O_RDONLY, 0600);
-  shown("no lease", fcntl(fd, F_GETLEASE) == F_UNLCK);
+  const int fd = ifd("open", open("f", O_CREAT | O_RDONLY, 0600));
+  shown("get", fcntl(fd, F_GETLEASE) == F_UNLCK);
+  shown("drop none", fcntl(fd, F_SETLEASE, F_UNLCK));
+  shown("bad kind", fcntl(fd, F_SETLEASE, 7));
+  shown("read", fcntl(fd, F_SETLEASE, F_RDLCK));
+  shown("get", fcntl(fd, F_GETLEASE) == F_RDLCK);
+  shown("to write", fcntl(fd, F_SETLEASE, F_WRLCK));
+  shown("get", fcntl(fd, F_GETLEASE) == F_WRLCK);
+  const int copy = dup(fd);
+  shown("of a copy", fcntl(copy, F_GETLEASE) == F_WRLCK);
+  close(copy);
+  shown("still", fcntl(fd, F_GETLEASE) == F_WRLCK);
+  shown("drop", fcntl(fd, F_SETLEASE, F_UNLCK));
+  shown("get", fcntl(fd, F_GETLEASE) == F_UNLCK);
+
+  const int other = ifd("second reader", open("f", O_RDONLY));
+  shown("write beside a reader", fcntl(fd, F_SETLEASE, F_WRLCK));
+  shown("read beside a reader", fcntl(fd, F_SETLEASE, F_RDLCK));
+  shown("another's read", fcntl(other, F_SETLEASE, F_RDLCK));
+  shown("to write beside it", fcntl(fd, F_SETLEASE, F_WRLCK));
+  close(other);
+  shown("alone again", fcntl(fd, F_SETLEASE, F_WRLCK));
+  shown("drop", fcntl(fd, F_SETLEASE, F_UNLCK));
+
+  const int path = open("f", O_PATH);
+  shown("beside O_PATH", fcntl(fd, F_SETLEASE, F_WRLCK));
+  shown("of O_PATH", fcntl(path, F_GETLEASE));
+  close(path);
+  close(fd);
+  const int writer = open("f", O_RDWR);
+  shown("read by a writer", fcntl(writer, F_SETLEASE, F_RDLCK));
+  shown("write by a writer", fcntl(writer, F_SETLEASE, F_WRLCK));
+  close(writer);
+  const int late = open("f", O_RDONLY);
+  const int writes = open("f", O_WRONLY);
+  shown("read beside a writer", fcntl(late, F_SETLEASE, F_RDLCK));
+  shown("write beside a writer", fcntl(late, F_SETLEASE, F_WRLCK));
+  close(writes);
+
+  mkdir("d", 0700);
+  shown("directory", fcntl(open("d", O_RDONLY), F_SETLEASE, F_RDLCK));
+  int ends[2];
+  shown("pipe", pipe(ends));
+  shown("pipe", fcntl(ends[0], F_SETLEASE, F_RDLCK));
+  chmod("f", 0644);
+  in_child("nobody", [] {
+    setresuid(65534, 65534, 65534);
+    shown("another's file", fcntl(open("f", O_RDONLY), F_SETLEASE, F_RDLCK));
+  });
+}
+
+CASE(lease_breaks) {
+  make_file("f", "text");
+  catch_breaks(SIGIO);
+  catch_breaks(SIGRTMIN);
+  const int fd = ifd("open", open("f", O_RDONLY));
+  shown("read lease", fcntl(fd, F_SETLEASE, F_RDLCK));
+  shown("a reader comes", close(open("f", O_RDONLY)));
+  shown("not told", breaks);
+
+  in_child("who does not wait", [] { opened("open", open("f", O_WRONLY | O_NONBLOCK)); });
+  wait_for_break("non-blocking");
+  shown("pending", fcntl(fd, F_GETLEASE) == F_UNLCK);
+  in_child("again", [] { opened("open", open("f", O_WRONLY | O_NONBLOCK)); });
+  shown("told once", breaks);
+  shown("drop", fcntl(fd, F_SETLEASE, F_UNLCK));
+  in_child("after that", [] { opened("open", open("f", O_WRONLY | O_NONBLOCK)); });
+
+  shown("write lease", fcntl(fd, F_SETLEASE, F_WRLCK));
+  shown("signal", fcntl(fd, F_SETSIG, SIGRTMIN));
+  const pid_t reader = fork();
+  if (reader == 0) {
+    opened("reader has it", open("f", O_RDONLY));
+    _exit(0);
+  }
+  wait_for_break("a reader");
+  say("number %s code %d descriptor %s", last_break.si_signo == SIGRTMIN ? "right" : "wrong", last_break.si_code, last_break.si_fd == fd ? "right" : "wrong");
+  shown("pending", fcntl(fd, F_GETLEASE) == F_RDLCK);
+  shown("still there", waitpid(reader, nullptr, WNOHANG));
+  shown("down", fcntl(fd, F_SETLEASE, F_RDLCK));
+  shown("reader", waitpid(reader, nullptr, 0) == reader);
+  shown("kept", fcntl(fd, F_GETLEASE) == F_RDLCK);
+
+  const pid_t shortener = fork();
+  if (shortener == 0) {
+    shown("truncate", truncate("f", 1));
+    _exit(0);
+  }
+  wait_for_break("truncate");
+  shown("drop", fcntl(fd, F_SETLEASE, F_UNLCK));
+  shown("shortener", waitpid(shortener, nullptr, 0) == shortener);
+}
+
+CASE(lease_of_the_dead) {
+  make_file("f", "text");
+  int ready[2];
+  pipe(ready);
+  const pid_t holder = fork();
+  if (holder == 0) {
+    signal(SIGIO, SIG_IGN);
+    shown("lease", fcntl(open("f", O_RDONLY), F_SETLEASE, F_WRLCK));
+    write(ready[1], "x", 1);
+    pause();
+    _exit(0);
+  }
+  char byte;
+  read(ready[0], &byte, 1);
+  const pid_t opener = fork();
+  if (opener == 0) {
+    opened("open", open("f", O_RDWR));
+    _exit(0);
+  }
+  sleep_ms(50);
+  shown("waits", waitpid(opener, nullptr, WNOHANG));
+  kill(holder, SIGKILL);
+  shown("holder", waitpid(holder, nullptr, 0) == holder);
+  shown("opener", waitpid(opener, nullptr, 0) == opener);
+}
+
+CASE(lease_interrupted) {
+  make_file("f", "text");
+  const int fd = open("f", O_RDONLY);
+  signal(SIGIO, SIG_IGN);
+  shown("lease", fcntl(fd, F_SETLEASE, F_WRLCK));
+  in_child("opener", [] {
+    struct sigaction action{};
+    action.sa_handler = [](int) {};
+    sigaction(SIGALRM, &action, nullptr);
+    const itimerval soon{{0, 50000}, {0, 50000}};
+    setitimer(ITIMER_REAL, &soon, nullptr);
+    opened("open", open("f", O_RDONLY));
+  });
+  shown("pending", fcntl(fd, F_GETLEASE) == F_RDLCK);
+  shown("up again", fcntl(fd, F_SETLEASE, F_WRLCK));
+  shown("get", fcntl(fd, F_GETLEASE) == F_WRLCK);
+}
+
+CASE(lease_time) {
+  const int setting = static_cast<int>(must("lease-break-time", open("/proc/sys/fs/lease-break-time", O_RDWR)));
+  char before[16] = {};
+  read(setting, before, sizeof before - 1);
+  say("usually %s", before);
+  pwrite(setting, "1", 1, 0);
+  make_file("f", "text");
+  const int fd = open("f", O_RDONLY);
+  signal(SIGIO, SIG_IGN);
+  shown("lease", fcntl(fd, F_SETLEASE, F_WRLCK));
+  timespec begin{}, end{};
+  clock_gettime(CLOCK_MONOTONIC, &begin);
+  in_child("reader", [] { opened("open", open("f", O_RDONLY)); });
+  clock_gettime(CLOCK_MONOTONIC, &end);
+  const long ms = (end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000;
+  say("waited %s", ms >= 900 ? "long enough" : "too short");
+  shown("a read lease is left", fcntl(fd, F_GETLEASE) == F_RDLCK);
+  in_child("writer", [] { opened("open", open("f", O_WRONLY)); });
+  shown("nothing is left", fcntl(fd, F_GETLEASE) == F_UNLCK);
+  pwrite(setting, before, strlen(before), 0);
 }

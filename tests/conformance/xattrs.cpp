@@ -88,3 +88,23 @@ CASE(as_nobody) {
     shown_list("f");
   });
 }
+
+CASE(links_and_descriptors) {
+  make_file("f", "x");
+  symlink("f", "l");
+  char buffer[64];
+  const int fd = open("f", O_RDONLY);
+  shown("by descriptor", fsetxattr(fd, "user.a", "value", 5, 0));
+  shown_data("get", buffer, fgetxattr(fd, "user.a", buffer, sizeof buffer));
+  shown("list", flistxattr(fd, buffer, 1));
+  shown("list has it", flistxattr(fd, nullptr, 0) >= 7);
+  shown("remove", fremovexattr(fd, "user.a"));
+  shown("remove again", fremovexattr(fd, "user.a"));
+  shown("of a link", lgetxattr("l", "user.a", buffer, sizeof buffer));
+  shown("remove from a link", lremovexattr("l", "user.a"));
+  const int path = open("f", O_PATH);
+  shown("O_PATH get", fgetxattr(path, "user.a", buffer, sizeof buffer));
+  shown("O_PATH list", flistxattr(path, buffer, sizeof buffer));
+  shown("O_PATH remove", fremovexattr(path, "user.a"));
+  shown("closed", flistxattr(99, buffer, sizeof buffer));
+}

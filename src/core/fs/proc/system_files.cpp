@@ -176,17 +176,30 @@ Result<void> store_protection(const Context& context, std::string_view text) {
   return {};
 }
 
+template <std::atomic<int> vfs::LeaseSettings::* setting>
+Result<void> show_lease_setting(const Context& context, TextSink& sink) {
+  format(sink, "{}\n", (context.kernel.vfs->leases.*setting).load());
+  return {};
+}
+template <std::atomic<int> vfs::LeaseSettings::* setting>
+Result<void> store_lease_setting(const Context& context, std::string_view text) {
+  (context.kernel.vfs->leases.*setting).store(static_cast<int>(TRY(parse_setting(text, INT32_MAX))));
+  return {};
+}
+
 constexpr Entry kInotifyEntries[] = {
     sysctl_entry("max_queued_events", show_number<16384>),
     sysctl_entry("max_user_instances", show_number<128>),
     sysctl_entry("max_user_watches", show_number<65536>),
 };
 
-using vfs::Protections;
+using vfs::LeaseSettings, vfs::Protections;
 constexpr Entry kFsEntries[] = {
     sysctl_entry("file-max", show_number<kFileMaximum>),
     sysctl_entry("file-nr", show_file_counts),
     directory_entry("inotify", kInotifyEntries),
+    sysctl_entry("lease-break-time", show_lease_setting<&LeaseSettings::break_seconds>, 0644, store_lease_setting<&LeaseSettings::break_seconds>),
+    sysctl_entry("leases-enable", show_lease_setting<&LeaseSettings::enable>, 0644, store_lease_setting<&LeaseSettings::enable>),
     sysctl_entry("nr_open", show_number<vfs::FdTable::kMaximum>),
     sysctl_entry("overflowgid", show_number<65534>),
     sysctl_entry("overflowuid", show_number<65534>),

@@ -161,12 +161,16 @@ Result<void> set_status_flags(Task& task, Fd fd, OpenFile& file, uint32_t flags)
   return {};
 }
 
-// fcntl(2), F_SETLEASE. Leases are not kept: who asks for one is told that this file cannot have it, and nobody ever holds one.
-Result<void> set_lease(Task& task, OpenFile& file, uint64_t type) {
+// fcntl(2), F_SETLEASE.
+Result<void> set_lease(Task& task, Fd fd, OpenFile& file, uint64_t argument) {
+  const int type = static_cast<int>(argument);
+  if (type != abi::kReadLock && type != abi::kWriteLock && type != abi::kUnlock) return error(EINVAL);
   const Credentials& credentials = task.credentials();
   if (credentials.fsuid != file.inode().uid() && !credentials.has(Capability::Lease)) return error(EACCES);
   if (!file.inode().is_regular()) return error(EINVAL);
-  return error(static_cast<int>(type) == abi::kUnlock ? EAGAIN : EINVAL);
+  AsyncSignals& sender = task.kernel().async_signals;
+  const vfs::LeaseHolder holder{sender, TRY(sender.find_owner(task, AsyncKind::Process, task.process().pid())), fd.number};
+  return vfs::set_lease(file, static_cast<vfs::LeaseKind>(type), holder, vfs_of(task).leases);
 }
 
 Result<int64_t> sys_fcntl(Task& task, Fd fd, int command, uint64_t argument) {
@@ -191,8 +195,8 @@ Result<int64_t> sys_fcntl(Task& task, Fd fd, int command, uint64_t argument) {
     case fcntl::kSetFileLockWait: TRY(set_record_lock(task, *file, argument, true, true)); return 0;
     case fcntl::kGetOwner: return owner_number(task, *file);
     case fcntl::kSetOwner: TRY(set_owner(task, *file, static_cast<int32_t>(argument))); return 0;
-    case fcntl::kSetLease: TRY(set_lease(task, *file, argument)); return 0;
-    case fcntl::kGetLease: return abi::kUnlock;
+    case fcntl::kSetLease: TRY(set_lease(task, fd, *file, argument)); return 0;
+    case fcntl::kGetLease: return static_cast<int64_t>(vfs::lease_of(*file));
     case fcntl::kGetSignal: return file->async() ? file->async()->signal() : 0;
     case fcntl::kSetSignal: TRY(set_signal(task, *file, argument)); return 0;
     case fcntl::kSetOwnerExtended: TRY(set_owner_extended(task, *file, argument)); return 0;
@@ -271,7 +275,7 @@ Result<int64_t> sys_ioctl(Task& task, Fd fd, uint32_t request, uint64_t argument
 
 const SyscallRow kSysControlRows[] = {
     full<sys_ioctl>(16, "ioctl"),
-    partial<sys_fcntl>(72, "fcntl", "no lease is ever granted; no directory notification; inotify files send no SIGIO"),
+    partial<sys_fcntl>(72, "fcntl", "no directory notification (F_NOTIFY)"),
     full<sys_flock>(73, "flock"),
 };
 const size_t kSysControlRowCount = std::size(kSysControlRows);

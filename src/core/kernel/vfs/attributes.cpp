@@ -81,6 +81,7 @@ Result<void> Vfs::truncate(const Caller& caller, const Target& target, uint64_t 
     TRY(inode.add_writer());
   }
   Result<void> outcome = [&]() -> Result<void> {
+    if (check_permission) TRY(break_leases(inode, true, true, leases));
     if (size_bytes > inode.size_bytes() && size_bytes > caller.file_size_limit) return error(EFBIG);
     MetadataChange change;
     change.size_bytes = size_bytes;

@@ -2,6 +2,7 @@
 
 #include "core/base/make.h"
 #include "core/kernel/vfs/epoll_item.h"
+#include "core/kernel/vfs/leases.h"
 
 namespace umk::vfs {
 
@@ -288,6 +289,7 @@ void OpenFile::last_reference_dropped() {
     leave_epolls(*this, *watchers);
     delete watchers;
   }
+  if (inode_->leases.load()) release_lease_of_file(*inode_, *this);
   if (AsyncIo* io = async()) {
     io->leave(async_lists());
     delete io;

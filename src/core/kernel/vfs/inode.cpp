@@ -3,6 +3,7 @@
 #include "core/host/calls.h"
 #include "core/kernel/vfs/caller.h"
 #include "core/kernel/vfs/file_locks.h"
+#include "core/kernel/vfs/leases.h"
 #include "core/kernel/vfs/notify.h"
 #include "core/kernel/vfs/open_file.h"
 #include "core/kernel/vfs/superblock.h"
@@ -36,6 +37,7 @@ Inode::Inode(Superblock& superblock, InodeNumber number, uint32_t mode, UserId u
 Inode::~Inode() {
   if (notify_marks.load(std::memory_order_acquire)) release_notify_marks(*this);
   delete file_locks.load(std::memory_order_acquire);
+  if (LeaseList* const list = leases.load(std::memory_order_acquire)) delete_leases(list);
   superblock_.count_inode(-1);
 }
 

@@ -33,6 +33,7 @@ struct Caller;
 struct Path;
 class NotifyMarks;   // inotify watches on an inode (notify.h)
 class FileLockTable;  // flock and record locks (file_locks.h)
+class LeaseList;      // leases of open files (leases.h)
 
 using InodeNumber = uint64_t;
 
@@ -184,6 +185,11 @@ class Inode : public RefCounted {
   /// ETXTBSY while the file is open for writing. Undone by allow_writers.
   Result<void> deny_writers();
   void allow_writers() { writers_.fetch_add(1, std::memory_order_release); }
+  int32_t writers() const { return writers_.load(); }
+  // Open files of a regular file that may only read it: leases ask for them.
+  void add_reader() { readers_.fetch_add(1); }
+  void drop_reader() { readers_.fetch_sub(1, std::memory_order_release); }
+  int32_t readers() const { return readers_.load(); }
 
   /// True for a file made by O_TMPFILE without O_EXCL that has no name yet: link(2) may give it one although its link count is 0.
   virtual bool may_be_linked() const { return false; }
@@ -203,6 +209,7 @@ class Inode : public RefCounted {
   /// Side objects that the VFS hangs on an inode on first use; null while there is none.
   std::atomic<NotifyMarks*> notify_marks{nullptr};
   std::atomic<FileLockTable*> file_locks{nullptr};
+  std::atomic<LeaseList*> leases{nullptr};
   /// An AF_UNIX socket bound to this inode; owned by kernel/socket, under mutex().
   RefPtr<RefCounted> bound_socket;
   /// The pipe of a FIFO or of pipe(2) while it is open; owned by kernel/vfs/fifo, under mutex().
@@ -229,6 +236,7 @@ class Inode : public RefCounted {
   std::atomic<uint32_t> links_{1};
   std::atomic<uint64_t> size_bytes_{0};
   std::atomic<int32_t> writers_{0};
+  std::atomic<int32_t> readers_{0};
   /// Until which second a read need not look at the times, under relatime; 0 after each change.
   std::atomic<int64_t> access_time_fresh_until_{0};
   std::atomic<bool> removed_{false};

@@ -139,10 +139,14 @@ Result<RefPtr<OpenFile>> Vfs::make_open_file(const Caller& caller, Path place, u
   using namespace open_flags;
   Inode& inode = *place.dentry->inode();
   const uint32_t access = flags & kAccessMask;
-  const bool writes = (access == kWriteOnly || access == kReadWrite) && !(flags & kPath) && inode.is_regular();
+  const bool counts = inode.is_regular() && !(flags & kPath);
+  const bool writes = counts && (access == kWriteOnly || access == kReadWrite);
+  const bool reads = counts && access == kReadOnly;
   if (writes) TRY(inode.add_writer());
+  if (reads) inode.add_reader();
   Result<RefPtr<OpenFile>> opened = [&]() -> Result<RefPtr<OpenFile>> {
     const uint32_t kept = flags & ~kCloseOnExec;
+    if (counts) TRY(break_leases(inode, access != kReadOnly, !(flags & kNonBlock), leases));
     if (flags & kPath) {
       RefPtr<InodeFile> file = TRY(make_ref<InodeFile>(RefPtr<Inode>(inode), kept));
       return RefPtr<OpenFile>(std::move(file));
@@ -158,12 +162,14 @@ Result<RefPtr<OpenFile>> Vfs::make_open_file(const Caller& caller, Path place, u
   }();
   if (!opened.ok()) {
     if (writes) inode.drop_writer();
+    if (reads) inode.drop_reader();
     return opened;
   }
   RefPtr<OpenFile> file = opened.take();
   // A driver may have handed out an open file that exists, or set a path of its own.
   if (!file->path()) file->set_path(std::move(place));
   if (writes) file->set_counted_as_writer();
+  if (reads) file->set_counted_as_reader();
   if (!(flags & kPath) && file->path().dentry) notify_file(file->inode(), *file->path().dentry, notify_bits::kOpen);
   return file;
 }

@@ -37,6 +37,7 @@ OpenFile::OpenFile(RefPtr<Inode> inode, uint32_t flags, LockRank position_rank) 
 OpenFile::~OpenFile() {
   inode_->superblock().count_open_file(-1);
   if (inode_->file_locks.load(std::memory_order_acquire)) release_locks_of_file(*inode_, *this);
+  if (counted_as_reader_) inode_->drop_reader();
   if (counted_as_writer_) {
     inode_->drop_writer();
     if (path_.mount) path_.mount->writers.fetch_sub(1, std::memory_order_release);

@@ -44,6 +44,8 @@ class OpenFile : public mm::MappableFile {
   void set_path(Path path) { path_ = std::move(path); }
   /// Notes that the file may be written, after Inode::add_writer: undone when the file goes.
   void set_counted_as_writer();
+  /// The same for one that only reads, after Inode::add_reader.
+  void set_counted_as_reader() { counted_as_reader_ = true; }
 
   uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
   void set_status_flags(uint32_t flags);
@@ -134,6 +136,7 @@ class OpenFile : public mm::MappableFile {
   Path path_;
   RefPtr<Inode> inode_;
   bool counted_as_writer_ = false;
+  bool counted_as_reader_ = false;
   std::atomic<uint32_t> flags_;
   std::atomic<uint64_t> position_{0};
   std::atomic<AsyncIo*> async_{nullptr};

@@ -11,6 +11,7 @@
 #include "core/kernel/vfs/anonymous_inode.h"
 #include "core/kernel/vfs/device_opener.h"
 #include "core/kernel/vfs/file_locks.h"
+#include "core/kernel/vfs/leases.h"
 #include "core/kernel/vfs/mount.h"
 #include "core/kernel/vfs/path_walk.h"
 
@@ -86,6 +87,7 @@ class Vfs {
   const ObjectCounts& object_counts() const { return *object_counts_; }
 
   Protections protections;
+  LeaseSettings leases;
 
   // --- filesystem types (not locked: all are registered at boot)
   Result<void> register_type(FilesystemType& type);
