@@ -10,26 +10,6 @@ namespace umk::futex {
 
 namespace {
 
-void enqueue_locked(Bucket& bucket, Waiter& waiter) {
-  bucket.waiters.push_back(waiter);
-  waiter.home = &bucket;
-  waiter.bucket.store(&bucket, std::memory_order_relaxed);
-  bucket.count.fetch_add(1, std::memory_order_seq_cst);
-}
-
-void dequeue_locked(Bucket& bucket, Waiter& waiter) {
-  waiter.unlink();
-  waiter.bucket.store(nullptr, std::memory_order_release);
-  bucket.count.fetch_sub(1, std::memory_order_relaxed);
-}
-
-/// Wakes within the lock: the waiter takes the lock once more before it leaves its frame, so its context outlives this call.
-void wake_locked(Bucket& bucket, Waiter& waiter) {
-  KernelStackHead& context = *waiter.context;
-  dequeue_locked(bucket, waiter);
-  sync::unpark(context);
-}
-
 /// Takes `waiter` off wherever it is by now; false when somebody woke it before.
 bool withdraw(Waiter& waiter) {
   for (;;) {
@@ -37,13 +17,16 @@ bool withdraw(Waiter& waiter) {
     if (!bucket) return false;
     MutexLock lock(bucket->mutex);
     if (waiter.bucket.load(std::memory_order_relaxed) != bucket) continue;
-    dequeue_locked(*bucket, waiter);
+    bucket->dequeue_locked(waiter);
     return true;
   }
 }
 
-/// Makes sure that a waker that has dequeued `waiter` is done with it: it still holds the bucket's lock while it wakes.
-void let_waker_finish(Waiter& waiter) { MutexLock lock(waiter.home->mutex); }
+/// Makes sure that a waker that has dequeued `waiter` is done with it.
+void let_waker_finish(Waiter& waiter) {
+  if (waiter.is_released.load(std::memory_order_acquire)) return;
+  MutexLock lock(waiter.home->mutex);
+}
 
 /// Locks two buckets, which may be one, in the order of their addresses.
 class TwoBuckets {
@@ -61,12 +44,12 @@ class TwoBuckets {
   Bucket *first_, *second_;
 };
 
-int wake_matching_locked(Bucket& bucket, const Key& key, int count, uint32_t bitset) {
+int wake_matching_locked(Bucket& bucket, const Key& key, int count, uint32_t bitset, sync::WakeBatch& batch) {
   int woken = 0;
   for (auto place = bucket.waiters.begin(); place != bucket.waiters.end() && woken < count;) {
     Waiter& waiter = *place++;
     if (waiter.key != key || (waiter.bitset & bitset) == 0) continue;
-    wake_locked(bucket, waiter);
+    bucket.wake_locked(waiter, batch);
     ++woken;
   }
   return woken;
@@ -95,10 +78,10 @@ Result<void> wait(Task& task, uint64_t address, bool process_private, uint32_t e
   {
     MutexLock lock(bucket.mutex);
     // Queued before the look at the word: a waker who changes it after the look finds somebody counted, and waits for the lock.
-    enqueue_locked(bucket, waiter);
+    bucket.enqueue_locked(waiter);
     const Result<uint32_t> value = load_user_word(address);
     if (!value.ok() || value.value() != expected) {
-      dequeue_locked(bucket, waiter);
+      bucket.dequeue_locked(waiter);
       return error(value.ok() ? EAGAIN : value.failure().code);
     }
   }
@@ -126,9 +109,10 @@ Result<int64_t> wake(Task& task, uint64_t address, bool process_private, int cou
   Bucket& bucket = task.kernel().futexes.bucket_of(key);
   // A read-modify-write is the barrier between the guest's store to the word and this look.
   if (bucket.count.fetch_add(0, std::memory_order_seq_cst) == 0) return 0;
+  sync::WakeBatch batch;
   MutexLock lock(bucket.mutex);
   // futex(2) of Linux wakes one for a count of 0 or less.
-  return wake_matching_locked(bucket, key, std::max(count, 1), bitset);
+  return wake_matching_locked(bucket, key, std::max(count, 1), bitset, batch);
 }
 
 Result<int64_t> requeue(Task& task, uint64_t from, uint64_t to, bool process_private, int wake_count, int move_count, const uint32_t* expected) {
@@ -138,6 +122,7 @@ Result<int64_t> requeue(Task& task, uint64_t from, uint64_t to, bool process_pri
   Table& table = task.kernel().futexes;
   Bucket& source = table.bucket_of(from_key);
   Bucket& target = table.bucket_of(to_key);
+  sync::WakeBatch batch;
   TwoBuckets locks(source, target);
   if (expected && TRY(load_user_word(from)) != *expected) return error(EAGAIN);
   int64_t done = 0;
@@ -147,7 +132,7 @@ Result<int64_t> requeue(Task& task, uint64_t from, uint64_t to, bool process_pri
     if (waiter.key != from_key) continue;
     if (waiter.wants_pi) return error(EINVAL);
     if (done < wake_count) {
-      wake_locked(source, waiter);
+      source.wake_locked(waiter, batch);
       ++done;
       continue;
     }
@@ -155,7 +140,7 @@ Result<int64_t> requeue(Task& task, uint64_t from, uint64_t to, bool process_pri
     source.count.fetch_sub(1, std::memory_order_relaxed);
     waiter.unlink();
     waiter.key = to_key;
-    enqueue_locked(target, waiter);
+    target.enqueue_locked(waiter);
     ++moved;
   }
   return done + moved;
@@ -208,11 +193,12 @@ Result<int64_t> wake_op(Task& task, uint64_t first, uint64_t second, bool proces
   Table& table = task.kernel().futexes;
   Bucket& first_bucket = table.bucket_of(first_key);
   Bucket& second_bucket = table.bucket_of(second_key);
+  sync::WakeBatch batch;
   TwoBuckets locks(first_bucket, second_bucket);
   const uint32_t held = TRY(apply_operation(second, operation));
   const bool wakes_second = TRY(compare_operation(operation, held));
-  int64_t woken = wake_matching_locked(first_bucket, first_key, std::max(wake_first, 1), ~uint32_t{0});
-  if (wakes_second) woken += wake_matching_locked(second_bucket, second_key, std::max(wake_second, 1), ~uint32_t{0});
+  int64_t woken = wake_matching_locked(first_bucket, first_key, std::max(wake_first, 1), ~uint32_t{0}, batch);
+  if (wakes_second) woken += wake_matching_locked(second_bucket, second_key, std::max(wake_second, 1), ~uint32_t{0}, batch);
   return woken;
 }
 
@@ -248,10 +234,10 @@ Result<int64_t> wait_any(Task& task, std::span<const WaitItem> items, Deadline d
       int code = 0;
       {
         MutexLock lock(buckets[i]->mutex);
-        enqueue_locked(*buckets[i], waiters[i]);
+        buckets[i]->enqueue_locked(waiters[i]);
         const Result<uint32_t> value = load_user_word(items[i].address);
         code = value.ok() ? (value.value() == items[i].expected ? 0 : EAGAIN) : value.failure().code;
-        if (code != 0) dequeue_locked(*buckets[i], waiters[i]);
+        if (code != 0) buckets[i]->dequeue_locked(waiters[i]);
       }
       if (code == 0) continue;
       const int64_t woken = withdraw_all(std::span(waiters.get(), i));

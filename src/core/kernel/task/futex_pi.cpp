@@ -23,21 +23,8 @@ bool has_other_waiter(Bucket& bucket, const Waiter& but) {
   return false;
 }
 
-void dequeue(Bucket& bucket, Waiter& waiter) {
-  waiter.unlink();
-  waiter.bucket.store(nullptr, std::memory_order_release);
-  bucket.count.fetch_sub(1, std::memory_order_relaxed);
-}
-
-void enqueue(Bucket& bucket, Waiter& waiter) {
-  bucket.waiters.push_back(waiter);
-  waiter.home = &bucket;
-  waiter.bucket.store(&bucket, std::memory_order_relaxed);
-  bucket.count.fetch_add(1, std::memory_order_seq_cst);
-}
-
 /// Gives the word to `heir` and wakes it. `marks` are FUTEX_OWNER_DIED or nothing.
-Result<void> hand_over_locked(Bucket& bucket, Waiter& heir, uint64_t address, uint32_t marks) {
+Result<void> hand_over_locked(Bucket& bucket, Waiter& heir, uint64_t address, uint32_t marks, sync::WakeBatch& batch) {
   const uint32_t desired = static_cast<uint32_t>(heir.pi_tid) | marks | (has_other_waiter(bucket, heir) ? kWaitersBit : 0);
   uint32_t held = TRY(load_user_word(address));
   for (;;) {
@@ -45,9 +32,7 @@ Result<void> hand_over_locked(Bucket& bucket, Waiter& heir, uint64_t address, ui
     if (before == held) break;
     held = before;
   }
-  KernelStackHead& context = *heir.context;
-  dequeue(bucket, heir);
-  sync::unpark(context);
+  bucket.wake_locked(heir, batch);
   return {};
 }
 
@@ -110,7 +95,7 @@ Result<void> sleep_until_owner(Waiter& waiter, uint64_t address, Deadline deadli
       return {};
     }
     const bool others = has_other_waiter(*now_in, waiter);
-    dequeue(*now_in, waiter);
+    now_in->dequeue_locked(waiter);
     if (!others) {
       // The last sleeper takes the mark away again, so that the owner may unlock by itself.
       const Result<uint32_t> held = load_user_word(address);
@@ -139,14 +124,14 @@ Result<void> lock_pi(Task& task, uint64_t address, bool process_private, bool tr
     MutexLock lock(bucket.mutex);
     if (TRY(try_take_locked(bucket, key, address, tid, !try_only)) == Taken::Yes) return {};
     if (try_only) return error(EAGAIN);
-    enqueue(bucket, waiter);
+    bucket.enqueue_locked(waiter);
   }
   // The owner may have changed, or died, since it was looked up.
   const Result<void> owner = note_owner(task, address);
   if (!owner.ok() && owner.failure().code == ESRCH) {
     MutexLock lock(bucket.mutex);
     if (!waiter.bucket.load(std::memory_order_relaxed)) return {};
-    dequeue(bucket, waiter);
+    bucket.dequeue_locked(waiter);
     return owner;
   }
   return sleep_until_owner(waiter, address, deadline);
@@ -155,10 +140,11 @@ Result<void> lock_pi(Task& task, uint64_t address, bool process_private, bool tr
 Result<void> unlock_pi(Task& task, uint64_t address, bool process_private) {
   const Key key = TRY(key_of(task, address, process_private));
   Bucket& bucket = task.kernel().futexes.bucket_of(key);
+  sync::WakeBatch batch;
   MutexLock lock(bucket.mutex);
   uint32_t held = TRY(load_user_word(address));
   if ((held & kTidMask) != static_cast<uint32_t>(task.tid())) return error(EPERM);
-  if (Waiter* const heir = first_waiter(bucket, key)) return hand_over_locked(bucket, *heir, address, 0);
+  if (Waiter* const heir = first_waiter(bucket, key)) return hand_over_locked(bucket, *heir, address, 0, batch);
   for (;;) {
     const uint32_t before = TRY(compare_exchange_user_word(address, held, 0));
     if (before == held) return {};
@@ -182,10 +168,10 @@ Result<void> wait_requeue_pi(Task& task, uint64_t address, uint64_t pi_address, 
   {
     MutexLock lock(bucket.mutex);
     // Queued before the look at the word, as wait() does.
-    enqueue(bucket, waiter);
+    bucket.enqueue_locked(waiter);
     const Result<uint32_t> value = load_user_word(address);
     if (!value.ok() || value.value() != expected) {
-      dequeue(bucket, waiter);
+      bucket.dequeue_locked(waiter);
       return error(value.ok() ? EAGAIN : value.failure().code);
     }
   }
@@ -213,6 +199,7 @@ Result<int64_t> requeue_pi(Task& task, uint64_t from, uint64_t to, bool process_
     if (&high != &low) high.mutex.unlock();
     low.mutex.unlock();
   };
+  sync::WakeBatch batch;
   auto run = [&]() -> Result<int64_t> {
     if (expected && TRY(load_user_word(from)) != *expected) return error(EAGAIN);
     int64_t done = 0;
@@ -220,15 +207,18 @@ Result<int64_t> requeue_pi(Task& task, uint64_t from, uint64_t to, bool process_
       Waiter& waiter = *place++;
       if (waiter.key != from_key) continue;
       if (!waiter.wants_pi || waiter.pi_address != to) return error(EINVAL);
-      KernelStackHead& context = *waiter.context;
-      const int32_t tid = context.task ? context.task->tid() : 0;
+      const Task* const sleeper = waiter.context->task;
+      const int32_t tid = sleeper ? sleeper->tid() : 0;
       const Taken taken = TRY(try_take_locked(target, to_key, to, static_cast<uint32_t>(tid), true));
       waiter.wants_pi = false;
       waiter.key = to_key;
       waiter.pi_tid = tid;
-      dequeue(source, waiter);
-      if (taken == Taken::Yes) sync::unpark(context);
-      else enqueue(target, waiter);
+      if (taken == Taken::Yes) {
+        source.wake_locked(waiter, batch);
+      } else {
+        source.dequeue_locked(waiter);
+        target.enqueue_locked(waiter);
+      }
       ++done;
     }
     return done;
@@ -243,13 +233,14 @@ void release_pi_words_of(Task& task) {
   if (!task.has_pi_waiters.load()) return;
   const uint32_t tid = static_cast<uint32_t>(task.tid());
   for (Bucket& bucket : task.kernel().futexes.buckets()) {
+    sync::WakeBatch batch;
     MutexLock lock(bucket.mutex);
     for (auto place = bucket.waiters.begin(); place != bucket.waiters.end();) {
       Waiter& waiter = *place++;
       if (waiter.pi_tid == 0 || waiter.context->task == nullptr || waiter.context->task->address_space_ != task.address_space_) continue;
       const Result<uint32_t> held = load_user_word(waiter.pi_address);
       if (!held.ok() || ((held.value() & kTidMask) != tid && !((held.value() & kOwnerDied) && (held.value() & kTidMask) == 0))) continue;
-      (void)hand_over_locked(bucket, waiter, waiter.pi_address, kOwnerDied);
+      (void)hand_over_locked(bucket, waiter, waiter.pi_address, kOwnerDied, batch);
       place = bucket.waiters.begin();
     }
   }

@@ -32,6 +32,8 @@ struct Waiter : ListHook<> {
   std::atomic<Bucket*> bucket{nullptr};
   /// Where it was queued last: a waker holds that bucket's lock until it is done with the waiter.
   Bucket* home = nullptr;
+  /// The waker is done with it, and has yet to leave the lock.
+  std::atomic<bool> is_released{false};
   /// For PI words: the thread that is to get the lock; it owns the word when it is woken.
   int32_t pi_tid = 0;
   uint64_t pi_address = 0;
@@ -44,6 +46,27 @@ struct alignas(64) Bucket {
   /// Sleepers here: lets a wake without sleepers stop before the lock.
   std::atomic<uint32_t> count{0};
   List<Waiter> waiters;
+
+  void enqueue_locked(Waiter& waiter) {
+    waiters.push_back(waiter);
+    waiter.home = this;
+    waiter.is_released.store(false, std::memory_order_relaxed);
+    waiter.bucket.store(this, std::memory_order_relaxed);
+    count.fetch_add(1, std::memory_order_seq_cst);
+  }
+  void dequeue_locked(Waiter& waiter) {
+    waiter.unlink();
+    waiter.bucket.store(nullptr, std::memory_order_release);
+    count.fetch_sub(1, std::memory_order_relaxed);
+  }
+  /// Its frame may be gone afterwards, but for that of one who takes the lock before it leaves. The host is told when the lock is free: the sleeper
+  /// would run right into it.
+  void wake_locked(Waiter& waiter, sync::WakeBatch& batch) {
+    KernelStackHead& context = *waiter.context;
+    dequeue_locked(waiter);
+    batch.add(context);
+    waiter.is_released.store(true, std::memory_order_release);
+  }
 };
 
 class Table {
