@@ -9,11 +9,14 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "monitor/command_line.h"
+#include "monitor/host_root.h"
 #include "monitor/machine/core_dump.h"
 #include "monitor/machine/disk_images.h"
 #include "monitor/machine/session.h"
@@ -36,6 +39,7 @@ void fill_standard_streams() {
 /// Ends the process or boots again in its place, and returns in no case: kernel threads still sleep in what destructors would take away.
 [[noreturn]] void run(Configuration configuration, char** argv) {
   umk::monitor::choose_default_disks(configuration);
+  if (const std::optional<std::string> problem = umk::monitor::settle_host_root(configuration)) throw std::runtime_error(*problem);
   umk::monitor::Session session(configuration);
   int status = 1;
   try {

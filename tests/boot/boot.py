@@ -426,9 +426,23 @@ def as_an_ordinary_user():
         as_nobody = [*harness.as_ordinary_user(), "env", "HOME=/nonexistent", program]
         outcome = harness.run(as_nobody + ["run", "--", "sh", "-c", "id -u; echo works; exit 4"], limit=30, cwd="/")
         equal((outcome.status, outcome.output), (4, b"0\nworks\n"), f"embedded root ({outcome.error[-200:]!r})")
-        outcome = harness.run(as_nobody + ["run", "--root", "/", "--", "/bin/bash", "-c", "ls / >/dev/null && echo $((1 + 1)); exit 3"], limit=30, cwd="/")
+        outcome = harness.run(as_nobody + ["run", "--root", "/", "--", "/bin/bash", "-c", "cd && ls >/dev/null && echo $((1 + 1)); exit 3"], limit=30, cwd="/")
         equal((outcome.status, outcome.output), (3, b"2\n"), f"host root ({outcome.error[-200:]!r})")
         equal(harness.children(), [], "children")
+
+
+def names_of_the_root():
+    """A root is named as the shell that starts umk names it."""
+    with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
+        for folder_in_root in ("tree/bin", "tree/dev"):
+            os.makedirs(os.path.join(folder, folder_in_root))
+        shutil.copy("/bin/busybox", os.path.join(folder, "tree/bin/sh"))
+        outcome = harness.run([harness.UMK, "run", "--root", "tree", "--", "sh", "-c", "echo in /*"], limit=20, cwd=folder)
+        equal((outcome.status, outcome.output), (0, b"in /bin /dev\n"), f"relative name ({outcome.error!r})")
+        outcome = harness.run([harness.UMK, "rootfstype=hostfs", "rootflags=../umk-test-nosuch"], limit=20, cwd=folder)
+        equal((outcome.status, outcome.error), (1, b"umk: the root ../umk-test-nosuch: No such file or directory\n"), "missing")
+        outcome = harness.run([harness.UMK, "run", "--root", "no.img", "--", "true"], limit=20, cwd=folder)
+        equal((outcome.status, outcome.error), (1, b"umk: the root no.img: No such file or directory\n"), "missing image")
 
 
 def uml_form():
@@ -438,6 +452,7 @@ def uml_form():
 
 
 TESTS = {
+    "names_of_the_root": names_of_the_root,
     "help_and_version": help_and_version,
     "exit_status": run_status("exit 7", 7),
     "exit_status_zero": run_status("true", 0),

@@ -363,7 +363,8 @@ StartOutcome start(Kernel& kernel, const StartRequest& request) {
   InitContext context;
   Result<RefPtr<vfs::FdTable>> fds = make_ref<vfs::FdTable>();
   if (!fds.ok()) return fail("no memory", fds.code());
-  if (Result<void> opened = open_standard_streams(*parts, request, *fds.value()); !opened.ok()) return fail("the console cannot be opened", opened.code());
+  if (Result<void> opened = open_standard_streams(*parts, request, *fds.value()); !opened.ok())
+    return fail(opened.code() == ENOENT ? "there is no console, as the root filesystem has no directory /dev for it" : "the console cannot be opened", opened.code());
   if (!request.working_directory.empty()) {
     Result<vfs::Path> place = parts->vfs->lookup(parts->caller(), {nullptr, request.working_directory}, vfs::walk::kFollow | vfs::walk::kDirectory);
     if (!place.ok()) return fail("the working directory cannot be entered", place.code());

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "core/kernel/task/power_action.h"
+#include "monitor/host_root.h"
 #include "monitor/machine/host_facts.h"
 #include "monitor/machine/host_shield.h"
 #include "monitor/machine/root_archive.h"
@@ -161,7 +162,7 @@ init::StartRequest Session::make_request(Texts& texts) {
   if (is_run()) {
     texts.environment = configuration_.run.environment;
     set_default(texts.environment, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    set_default(texts.environment, "HOME", "/root");
+    set_default(texts.environment, "HOME", home_of_command(configuration_));
     set_default(texts.environment, "TERM", terminal_type ? terminal_type : "dumb");
     texts.argument_views = views_of(configuration_.run.command);
     request.program = texts.argument_views.front();
