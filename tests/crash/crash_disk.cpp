@@ -340,6 +340,13 @@ int do_chmod(const char* path, mode_t mode, fuse_file_info*) { return chmod((dir
 int do_utimens(const char* path, const timespec times[2], fuse_file_info*) {
   return utimensat(AT_FDCWD, (directory + path).c_str(), times, 0) != 0 ? -errno : 0;
 }
+off_t do_seek(const char* path, off_t offset, int whence, fuse_file_info*) {
+  const std::shared_ptr<File> file = find(path);
+  if (!file) return -ENOENT;
+  const off_t place = lseek(file->readable(), offset, whence);
+  return place < 0 ? -errno : place;
+}
+
 int do_statfs(const char*, struct statvfs* status) { return statvfs(directory.c_str(), status) != 0 ? -errno : 0; }
 
 void* do_init(fuse_conn_info*, fuse_config* config) {
@@ -373,6 +380,7 @@ int main(int count, char** words) {
   operations.chmod = do_chmod;
   operations.utimens = do_utimens;
   operations.statfs = do_statfs;
+  operations.lseek = do_seek;
   std::string program = words[0], place = words[2], single = "-s", foreground = "-f";
   char* arguments[] = {program.data(), single.data(), foreground.data(), place.data(), nullptr};
   return fuse_main(4, arguments, &operations, nullptr);

@@ -13,6 +13,7 @@ namespace umk::ubd {
 namespace {
 
 constexpr int kPunchHole = 3;  // FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
+constexpr int kSeekHole = 4;
 constexpr uint32_t kMostComplaints = 10;
 
 /// As a hole where the host's filesystem has them, else by writing.
@@ -167,6 +168,18 @@ mm::FixedExtent UbdDisk::find_fixed(uint64_t offset, uint64_t bytes) {
     bytes = std::min(bytes, run.value().sectors * sector_bytes);
   }
   return {.fd = bitmap_ ? backing_fd_ : fd_, .offset = offset, .bytes = std::min(bytes, content - offset)};
+}
+
+bool UbdDisk::find_room(uint64_t offset, uint64_t bytes) {
+  if (bitmap_) {
+    const uint64_t sectors = bytes / layout_.sector_bytes;
+    const Result<CowBitmap::Run> run = bitmap_->run_at(offset / layout_.sector_bytes, sectors);
+    if (run.ok() && (!run.value().is_here || run.value().sectors < sectors)) return false;
+    offset += layout_.data_offset;
+  }
+  // What was allocated and never written is a hole to the host as well: lseek(2), and writing there is as dear.
+  const Result<uint64_t> hole = host::seek(fd_, static_cast<int64_t>(offset), kSeekHole);
+  return !hole.ok() || hole.value() - offset >= bytes;
 }
 
 Result<void> UbdDisk::prepare_write(uint64_t offset, uint64_t bytes) {

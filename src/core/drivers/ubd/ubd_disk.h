@@ -39,6 +39,7 @@ class UbdDisk final : public block::BlockDevice {
   ~UbdDisk() override;
   void start(block::Request& request, uint64_t offset) override;
   mm::FixedExtent find_fixed(uint64_t offset, uint64_t bytes) override;
+  bool find_room(uint64_t offset, uint64_t bytes) override;
 
  private:
   class QueuedRequest;

@@ -98,6 +98,18 @@ TEST_F(UbdDiskTest, KeepsWhatIsWritten) {
   EXPECT_EQ(letter_at(*disk, 2048), '\0');
 }
 
+TEST_F(UbdDiskTest, HasNoRoomInHoles) {
+  RefPtr<UbdDisk> disk = plain(1 << 20);
+  EXPECT_FALSE(disk->has_room(0, 65536));
+  ASSERT_TRUE(disk->write(0, filled(65536, 'w')).ok());
+  EXPECT_TRUE(disk->has_room(0, 65536));
+  EXPECT_FALSE(disk->has_room(0, 65536 + 4096));
+  disk = fresh_cow(1 << 20, 'b');
+  EXPECT_FALSE(disk->has_room(0, 65536)) << "the backing file's room is not the disk's";
+  ASSERT_TRUE(disk->write(0, filled(65536, 'w')).ok());
+  EXPECT_TRUE(disk->has_room(0, 65536));
+}
+
 TEST_F(UbdDiskTest, ScattersAndGathers) {
   RefPtr<UbdDisk> disk = plain(1 << 20);
   Bytes pieces[100];

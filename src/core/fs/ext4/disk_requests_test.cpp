@@ -1,4 +1,5 @@
 // What common work costs in requests to the disk.
+#include <algorithm>
 #include <thread>
 
 #include "core/fs/ext4/testing_ext4.h"
@@ -41,6 +42,34 @@ TEST_F(DiskRequestsTest, FdatasyncLeavesOutTimesAndFsyncDoesNot) {
   EXPECT_EQ(recorded(Operation::Flush), 1u) << "nothing was written since";
   ASSERT_TRUE(inode("/m/f").sync(false).ok());
   EXPECT_EQ(recorded(Operation::Flush), 3u) << "the time is in a transaction now";
+}
+
+TEST_F(DiskRequestsTest, SmallTransactionsFindRoomInTheLog) {
+  ASSERT_EQ(mount(make_image("-t ext4 -b 1024")), 0);
+  Image image = device_->contents();
+  device_->record();
+  ASSERT_EQ(put("/m/f", std::string(4096, 'a')), 0);
+  ASSERT_TRUE(inode("/m/f").sync(false).ok());
+  const size_t flushes = recorded(Operation::Flush);
+  constexpr int kTimes = 30;
+  for (int i = 0; i < kTimes; ++i) {
+    ASSERT_NO_FATAL_FAILURE(overwrite("b"));
+    ASSERT_TRUE(inode("/m/f").sync(false).ok());
+  }
+  EXPECT_EQ(recorded(Operation::Flush), flushes + 2 * kTimes);
+  // Where the host would have to find room.
+  int writes_to_holes = 0;
+  size_t bytes = 0;
+  for (const auto& event : device_->events()) {
+    if (event.operation != Operation::Write) continue;
+    const auto place = image.begin() + static_cast<ptrdiff_t>(event.offset);
+    writes_to_holes += std::all_of(place, place + static_cast<ptrdiff_t>(event.data.size()), [](std::byte byte) { return byte == std::byte{0}; });
+    std::fill(place, place + static_cast<ptrdiff_t>(event.data.size()), std::byte{1});
+    bytes += event.data.size();
+  }
+  // The first transaction writes to the log and to the new file's places, and fills a piece of the log.
+  EXPECT_LE(writes_to_holes, 6);
+  EXPECT_LE(bytes, kTimes * (4096u + 3 * 1024) + 2 * 256 * 1024) << "the data, a descriptor, the inode's block and the commit block";
 }
 
 TEST_F(DiskRequestsTest, FdatasyncStoresASizeThatGrew) {

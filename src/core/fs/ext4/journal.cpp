@@ -9,6 +9,11 @@ namespace umk::ext4 {
 
 using block::Segment;
 
+namespace {
+// What make_room() fills at once.
+constexpr uint32_t kRoomBytes = 256 * 1024;
+}  // namespace
+
 /// Appends blocks to the log, many at a time.
 class LogWriter {
  public:
@@ -322,7 +327,33 @@ Result<void> Journal::write_transaction(uint32_t sequence, std::span<const uint6
     TRY(writer.put(descriptor));
     for (const Bytes& data : blocks) TRY(writer.put(data));
   }
-  return writer.flush();
+  TRY(writer.flush());
+  // What is large is written in few pieces anyway.
+  if (needed <= kRoomBytes / log_.block_size) make_room();
+  return {};
+}
+
+/// Small transactions go through the log block by block. On a new image it lies in a hole of the host's file, where each fdatasync of the host would have to
+/// store where a few blocks are; so the first transaction in a piece of the log fills the rest of it, too. It is durable with the transaction's first flush, and
+/// what is there in place of it before has no meaning.
+void Journal::make_room() {
+  const uint32_t piece = head_ / (kRoomBytes / log_.block_size);
+  if (piece == roomy_piece_) return;
+  roomy_piece_ = piece;
+  uint32_t run = 0;
+  const uint64_t first = physical(head_, &run) * log_.block_size;
+  uint32_t end = std::min({(piece + 1) * (kRoomBytes / log_.block_size), log_.blocks, head_ + run});
+  if (head_ < tail_) end = std::min(end, tail_);
+  const uint64_t bytes = uint64_t{end - head_} * log_.block_size;
+  block::BlockDevice& device = cache_.device();
+  if (device.has_room(first, bytes)) return;
+  Vector<std::byte> zeroes;
+  Vector<Segment> segments;
+  // Nothing is lost where there is no memory, or no room.
+  if (!zeroes.resize(log_.block_size).ok()) return;
+  for (uint32_t at = head_; at < end; ++at)
+    if (!segments.push_back({zeroes.data(), zeroes.size()}).ok()) return;
+  (void)device.write(first, std::span<const Segment>(segments.data(), segments.size())).ok();
 }
 
 Result<void> Journal::write_commit_block(uint32_t sequence) {

@@ -122,6 +122,7 @@ class Journal {
   Result<void> commit_locked(bool and_checkpoint) NO_THREAD_SAFETY_ANALYSIS;
   Result<void> write_transaction(uint32_t sequence, std::span<const uint64_t> revoked) NO_THREAD_SAFETY_ANALYSIS;
   Result<void> write_commit_block(uint32_t sequence);
+  void make_room();
   Result<void> write_home();
   Result<void> start_anew(uint32_t sequence);
   void take_buffers_locked() REQUIRES(mutex_);
@@ -152,6 +153,7 @@ class Journal {
 
   Mutex commit_mutex_{LockRank::DiskFilesystem};
   uint32_t head_ = 0, tail_ = 0;  // of the log; under commit_mutex_
+  uint32_t roomy_piece_ = UINT32_MAX;  // the piece of the log that make_room() looked at last; under commit_mutex_
 
   Mutex mutex_{LockRank::DiskFilesystem};
   WaitQueue changed_;

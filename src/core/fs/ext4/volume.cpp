@@ -268,6 +268,11 @@ Around Volume::around(BufferKind kind, uint32_t context) {
   return {d.inode_table(), (geometry_.inodes_per_group - unused + geometry_.inodes_per_block() - 1) / geometry_.inodes_per_block()};
 }
 
+bool Volume::has_new_error() {
+  MutexLock lock(error_mutex_);
+  return noted_error_.is_new;
+}
+
 void Volume::note_errors() {
   MutexLock lock(error_mutex_);
   if (!noted_error_.is_new) return;
@@ -278,10 +283,14 @@ void Volume::note_errors() {
 
 void Volume::before_commit(Journal::Handle& handle) {
   MutexLock lock(allocation_mutex_);
-  handle.modify(*superblock_, BufferKind::Superblock);
   const Bytes raw = superblock_bytes();
-  set_free_blocks(raw, static_cast<uint64_t>(free_blocks_.load()));
-  set_free_inodes(raw, static_cast<uint32_t>(free_inodes_.load()));
+  const uint64_t blocks = static_cast<uint64_t>(free_blocks_.load());
+  const uint32_t inodes = static_cast<uint32_t>(free_inodes_.load());
+  // A transaction of an inode's times alone leaves it out.
+  if (ext4::free_blocks(raw) == blocks && ext4::free_inodes(raw) == inodes && !has_new_error()) return;
+  handle.modify(*superblock_, BufferKind::Superblock);
+  set_free_blocks(raw, blocks);
+  set_free_inodes(raw, inodes);
   note_written(raw, static_cast<uint64_t>(vfs::file_time_now().seconds));
   note_errors();
 }

@@ -200,6 +200,7 @@ class Volume final : public vfs::Superblock, private BlockCache::Checker, privat
   void stop_writing();
   Result<void> store_all_nodes();
   void note_errors();
+  bool has_new_error();
   Bytes superblock_bytes() { return superblock_->bytes().subspan(geometry_.block_size == 1024 ? 0 : kSuperblockOffset, kSuperblockSize); }
   GroupDescriptor descriptor(uint32_t group);
   Buffer& descriptor_buffer(uint32_t group) { return *(*descriptors_)[group / geometry_.descriptors_per_block()]; }

@@ -85,6 +85,13 @@ mm::FixedExtent BlockDevice::fixed_extent(uint64_t offset, uint64_t bytes) {
   return disk.find_fixed(first_byte_ + offset, bytes < size - offset ? bytes : size - offset);
 }
 
+bool BlockDevice::has_room(uint64_t offset, uint64_t bytes) {
+  BlockDevice& disk = disk_ ? *disk_ : *this;
+  const uint64_t size = size_bytes();
+  if (is_removed() || disk.is_removed() || offset >= size || bytes > size - offset) return true;
+  return disk.find_room(first_byte_ + offset, bytes);
+}
+
 void BlockDevice::finish(Request& request, int error_code) {
   request.error_code_ = error_code;
   if (request.started_ns_ != 0) {

@@ -176,6 +176,9 @@ class BlockDevice : public RefCounted {
   /// Where bytes of the device lie in a file of the host that nobody writes, as many from `offset` on as lie there together, at most `bytes`.
   mm::FixedExtent fixed_extent(uint64_t offset, uint64_t bytes);
 
+  /// False where writing is dear as the medium must find room for it first: in holes of a file of the host. True where nobody knows.
+  bool has_room(uint64_t offset, uint64_t bytes);
+
   /// What the device calls itself, for /sys; empty when it has none.
   virtual std::string_view serial() const { return {}; }
 
@@ -235,6 +238,11 @@ class BlockDevice : public RefCounted {
   virtual mm::FixedExtent find_fixed(uint64_t offset, uint64_t bytes) {
     (void)offset, (void)bytes;
     return {};
+  }
+  /// The driver's part of has_room(): a range within the disk.
+  virtual bool find_room(uint64_t offset, uint64_t bytes) {
+    (void)offset, (void)bytes;
+    return true;
   }
   /// Ends a request with 0 or an errno: counts it and calls its on_done.
   static void finish(Request& request, int error_code);

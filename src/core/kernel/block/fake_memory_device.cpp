@@ -135,6 +135,14 @@ bool MemoryDevice::release_write(size_t which) {
   return true;
 }
 
+bool MemoryDevice::find_room(uint64_t offset, uint64_t bytes) {
+  MutexLock lock(contents_mutex_);
+  static constexpr std::byte kZeroes[kSectorBytes] = {};
+  for (uint64_t at = offset; at < offset + bytes; at += kSectorBytes)
+    if (memcmp(&contents_[at], kZeroes, kSectorBytes) == 0) return false;
+  return true;
+}
+
 void MemoryDevice::start(Request& request, uint64_t offset) {
   {
     MutexLock lock(contents_mutex_);

@@ -67,6 +67,8 @@ class MemoryDevice final : public BlockDevice {
 
  protected:
   void start(Request& request, uint64_t offset) override;
+  /// Sectors of zeroes are holes.
+  bool find_room(uint64_t offset, uint64_t bytes) override;
 
  private:
   void perform(Request& request, uint64_t offset);
