@@ -1,11 +1,12 @@
-// Usage: crash_load run SEED WORKERS REPORT | crash_load check SEED WORKERS REPORT
+// Usage: crash_load run SEED WORKERS REPORT | crash_load check SEED WORKERS REPORT [stale]
 //
 // `run` changes and syncs files in the working directory until it is killed. Each worker has files of several kinds, and each file goes through versions that the
 // seed determines. Before it goes to the next version the worker writes a line `b WORKER KIND VERSION` to the report, and after it has synced it the line
 // `d WORKER KIND VERSION`. The report is on storage that survives.
 //
 // `check` reads the report and looks at what is there: each file must be at the last version that was synced, or at the next one, which was under way, or
-// (for changes in place) between the two. Prints what is wrong, then "checked N files, N versions" and "done".
+// (for changes in place) between the two. With `stale` (data=writeback) the blocks that a file got since it was synced last may hold anything. Prints what is
+// wrong, then "checked N files, N versions" and "done".
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -26,6 +27,15 @@
 namespace {
 
 using model::Random;
+
+constexpr size_t kLeastBlock = 1024;
+bool may_be_stale = false;
+
+/// Whether the block around `at` may have been a hole when the file had these contents.
+bool may_be_hole(const std::string& text, size_t at) {
+  const size_t first = at - at % kLeastBlock;
+  return first >= text.size() || text.find_first_not_of('\0', first) >= std::min(text.size(), first + kLeastBlock);
+}
 
 [[noreturn]] void fail(const std::string& what) {
   fprintf(stderr, "crash_load: %s: %s\n", what.c_str(), strerrorname_np(errno));
@@ -104,7 +114,7 @@ class Log final : public Kind {
       return "the log has " + std::to_string(got.size()) + " bytes, and " + std::to_string(durable_bytes_) + " were synced";
     if (got.size() > text_.size()) return "the log is longer than it ever was";
     for (size_t i = 0; i < got.size(); ++i)
-      if (got[i] != text_[i] && (i < durable_bytes_ || got[i] != 0))
+      if (got[i] != text_[i] && (i < durable_bytes_ || (got[i] != 0 && !may_be_stale)))
         return "byte " + std::to_string(i) + " of the log is wrong; " + std::to_string(durable_bytes_) + " were synced";
     return {};
   }
@@ -197,7 +207,7 @@ class Changed final : public Kind {
     const std::optional<std::string> got = read_file("changed");
     if (!got || got->size() != text_.size()) return "the file that is changed has another size";
     for (size_t i = 0; i < text_.size(); ++i)
-      if ((*got)[i] != text_[i] && !(is_between && (*got)[i] == before_[i]))
+      if ((*got)[i] != text_[i] && !(is_between && ((*got)[i] == before_[i] || (may_be_stale && may_be_hole(before_, i)))))
         return "byte " + std::to_string(i) + " of the file that is changed is of no version";
     return {};
   }
@@ -246,7 +256,7 @@ class Cut final : public Kind {
       const char byte = (*got)[i];
       const bool is_new = i < text_.size() && byte == text_[i];
       const bool is_old = is_between && i < before_.size() && byte == before_[i];
-      if (!is_new && !is_old && !(is_between && byte == 0))
+      if (!is_new && !is_old && !(is_between && (byte == 0 || (may_be_stale && i >= before_.size()))))
         return "byte " + std::to_string(i) + " of the file that is cut is of no version";
     }
     return {};
@@ -305,6 +315,10 @@ class Names final : public Kind {
     std::map<std::string, std::string> made = before_;
     for (const auto& [name, text] : names_)
       if (!before_.count(name)) made[name] = "";
+    if (is_between && got == made) return {};
+    if (may_be_stale)
+      for (auto& [name, text] : got)
+        if (made.count(name) && !before_.count(name)) text = "";
     if (is_between && got == made) return {};
     std::string problem = "the names are of no version:";
     for (const auto& [name, text] : got)
@@ -424,8 +438,9 @@ int check(uint64_t seed, uint64_t workers, const char* path) {
 }  // namespace
 
 int main(int count, char** words) {
-  if (count != 5 || (strcmp(words[1], "run") != 0 && strcmp(words[1], "check") != 0)) {
-    fprintf(stderr, "usage: crash_load run|check SEED WORKERS REPORT\n");
+  may_be_stale = count == 6 && strcmp(words[5], "stale") == 0;
+  if ((count != 5 && !may_be_stale) || (strcmp(words[1], "run") != 0 && strcmp(words[1], "check") != 0)) {
+    fprintf(stderr, "usage: crash_load run|check SEED WORKERS REPORT [stale]\n");
     return 2;
   }
   const uint64_t seed = strtoull(words[2], nullptr, 0), workers = strtoull(words[3], nullptr, 0);

@@ -91,8 +91,8 @@ def wait_for_lines(path, count, seconds, machine):
     raise ValueError(f"the load has not begun after {seconds} s: machine {'runs' if machine.poll() is None else 'ended'}")
 
 
-def check_words(report, seed):
-    return [LOAD, "check", str(seed), str(WORKERS), report]
+def check_words(report, seed, options):
+    return [LOAD, "check", str(seed), str(WORKERS), report] + (["stale"] if "writeback" in options else [])
 
 
 def one_crash(folder, seed, features, options="", with_cow=False, size=96 * MIB):
@@ -147,10 +147,10 @@ def one_crash(folder, seed, features, options="", with_cow=False, size=96 * MIB)
             problems.append("e2fsck -p of what the crash left: " + done.stdout[-800:])
         problems += [f"after the replay by e2fsck: {problem}" for problem in is_clean(copy)]
         with models.ReadBack(copy, folder) as back:
-            done = subprocess.run(check_words(report, seed), cwd=back.place, capture_output=True, text=True, errors="replace", check=False)
+            done = subprocess.run(check_words(report, seed, options), cwd=back.place, capture_output=True, text=True, errors="replace", check=False)
             if done.returncode != 0:
                 problems += ["after the replay by e2fsck:"] + harness.tail(done.stdout.encode())
-        script = f"mount -t ext4 {options} /dev/ubda {mount}; cd {mount}; s=0; {' '.join(check_words(report, seed))} || s=1; cd /; umount {mount}; exit $s"
+        script = f"mount -t ext4 {options} /dev/ubda {mount}; cd {mount}; s=0; {' '.join(check_words(report, seed, options))} || s=1; cd /; umount {mount}; exit $s"
         outcome = harness.run(guest_words(folder, script, switch), limit=60)
         problems += models.outcome_problems(outcome, "after the replay by umk")
         problems += [f"after the replay by umk: {problem}" for problem in is_clean(behind)]
