@@ -1,8 +1,13 @@
 // Threads: creation, joining, cancelling, exec and exit of a process with threads, signals to threads.
 #include "check.h"
 
+#include <asm/prctl.h>
+#include <fenv.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 
 namespace {
 
@@ -55,6 +60,105 @@ CASE(create_and_join) {
     pthread_join(one, nullptr);
   }
   shown("one after the other", made);
+}
+
+/// What a thread did to itself is not found by those that begin after it has ended: they have what their creator has.
+CASE(nothing_is_left_of_a_thread) {
+  auto run = [](void* (*body)(void*)) {
+    pthread_t thread;
+    pthread_create(&thread, nullptr, body, nullptr);
+    pthread_join(thread, nullptr);
+  };
+  auto show_own = [](void*) -> void* {
+    unsigned long gs = 1;
+    syscall(SYS_arch_prctl, ARCH_GET_GS, &gs);
+    cpu_set_t processors;
+    sched_getaffinity(0, sizeof processors, &processors);
+    char name[16] = "";
+    prctl(PR_GET_NAME, name);
+    stack_t stack{};
+    sigaltstack(nullptr, &stack);
+    sigset_t mask;
+    pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+    timespec used{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    say("rounding %d, GS %lx, all processors %d, nice %d, is renamed %d, stack flags %d, masks %d %d, local %d, has used much %d", fegetround() == FE_UPWARD, gs, CPU_COUNT(&processors) > 1,
+        getpriority(PRIO_PROCESS, 0), strcmp(name, "changed") == 0, stack.ss_flags, sigismember(&mask, SIGUSR1), sigismember(&mask, SIGUSR2), local, used.tv_nsec > 40'000'000);
+    return nullptr;
+  };
+  auto change_own = [](void*) -> void* {
+    fesetround(FE_DOWNWARD);
+    syscall(SYS_arch_prctl, ARCH_SET_GS, 0x12345000ul);
+    cpu_set_t first;
+    CPU_ZERO(&first);
+    CPU_SET(0, &first);
+    sched_setaffinity(0, sizeof first, &first);
+    prctl(PR_SET_NAME, "changed");
+    static char memory[65536];
+    stack_t stack{memory, 0, sizeof memory};
+    sigaltstack(&stack, nullptr);
+    sigset_t mask;
+    sigfillset(&mask);
+    pthread_sigmask(SIG_BLOCK, &mask, nullptr);
+    local = 77;
+    timespec used{};
+    do clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    while (used.tv_nsec < 60'000'000);
+    return nullptr;
+  };
+  sigset_t mask;
+  sigemptyset(&mask);
+  sigaddset(&mask, SIGUSR1);
+  pthread_sigmask(SIG_BLOCK, &mask, nullptr);
+  fesetround(FE_UPWARD);
+  run(show_own);
+  run(change_own);
+  run(show_own);
+  for (int i = 0; i < 5; i++) run(change_own);
+  run(show_own);
+  // A nice value is not taken back by everybody, so this comes last.
+  run([](void*) -> void* {
+    setpriority(PRIO_PROCESS, 0, 5);
+    return nullptr;
+  });
+  run(show_own);
+  fesetround(FE_TONEAREST);
+  pthread_sigmask(SIG_UNBLOCK, &mask, nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    run(show_own);
+    _exit(6);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  shown("status of a child", WEXITSTATUS(status));
+}
+
+/// Threads that start and end threads, all at once.
+CASE(threads_of_threads) {
+  static volatile int sum = 0;
+  pthread_t makers[4];
+  for (pthread_t& maker : makers)
+    pthread_create(
+        &maker, nullptr,
+        [](void*) -> void* {
+          for (int i = 0; i < 300; i++) {
+            pthread_t two[2];
+            for (pthread_t& thread : two)
+              pthread_create(
+                  &thread, nullptr,
+                  [](void*) -> void* {
+                    __atomic_fetch_add(&sum, 1, __ATOMIC_SEQ_CST);
+                    return nullptr;
+                  },
+                  nullptr);
+            for (pthread_t thread : two) pthread_join(thread, nullptr);
+          }
+          return nullptr;
+        },
+        nullptr);
+  for (pthread_t maker : makers) pthread_join(maker, nullptr);
+  shown("ran", sum);
 }
 
 CASE(cancelling) {

@@ -91,6 +91,11 @@ void be_victim() {
   usleep(3000);
   write(ends[1], &c, 1);
   pthread_join(thread, nullptr);
+  // Another one, on the host thread that the first has left.
+  usleep(3000);
+  pthread_create(&thread, nullptr, wait_on_pipe, ends);
+  write(ends[1], &c, 1);
+  pthread_join(thread, nullptr);
 
   constexpr size_t kBytes = 4 << 20;
   auto* memory = static_cast<char*>(mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));

@@ -55,6 +55,16 @@ void begin_on_new_thread(void* argument) {
   gate().leave(&bundle.registers());
 }
 
+/// First code of a thread on a host thread that had another one before.
+void begin_on_resting_thread(void* argument) {
+  auto& bundle = *static_cast<Bundle*>(argument);
+  write_fs_base(bundle.fs_base);
+  write_gs_base(reinterpret_cast<uint64_t>(&bundle.host->slot()));  // the last one may have had one of its own
+  umk_vectors_load(bundle.vectors, machine().parameters.vector_features);
+  bundle.head.in_kernel = false;
+  gate().leave(&bundle.registers());
+}
+
 /// First code of a vfork child, on its parent's host thread.
 void begin_borrowed(void* argument) {
   auto& bundle = *static_cast<Bundle*>(argument);
@@ -152,17 +162,33 @@ Result<void> ResidentEngine::start_forked(Task& child) {
     remove_vessel(*child_vessel);
     end_remote_calls(*child_vessel);
     stop_carrying(*child_vessel);
-    recycle_host_thread(&leader);
     drop_vessel(*child_vessel);
     return error(static_cast<int>(-pid));
   }
   return {};
 }
 
+namespace {
+
+/// Lets a thread that rests run `bundle`. If the process is lost meanwhile, this goes on in another and starts nothing.
+Result<void> start_on_resting_thread(Vessel& vessel, HostThread& host, Bundle& bundle) {
+  inherit_segment_bases(bundle);
+  keep_vectors(bundle);
+  prepare_context(bundle, bundle.stack_top() - UMK_REGISTERS_BYTES, begin_on_resting_thread, &bundle);
+  // No host call from here to the hand-over.
+  if (vessel.is_lost.load()) return error(EAGAIN);
+  vessel.live_tasks.fetch_add(1);
+  hand_to(host, bundle);
+  return {};
+}
+
+}  // namespace
+
 Result<void> ResidentEngine::start_thread(Task& child) {
   Bundle& bundle = bundle_of(child);
   Vessel& vessel = *current_host().vessel;
   if (current_stack().task->address_space().is_lost.load()) return error(EAGAIN);
+  if (HostThread* const resting = take_resting_thread(vessel)) return start_on_resting_thread(vessel, *resting, bundle);
   uint32_t slot = kSlotCount;
   {
     MutexLock lock(vessel.mutex);
@@ -238,7 +264,7 @@ Result<void> ResidentEngine::start_in_new_vessel(Task& task, void (*entry)(Task&
   bundle.entry = entry;
   prepare_context(bundle, bundle.stack_top() - UMK_REGISTERS_BYTES, begin_with_entry, &bundle);
   vessel->live_tasks.store(1);
-  hand_to(*vessel, bundle);
+  hand_to(*vessel->leader, bundle);
   return {};
 }
 
@@ -260,14 +286,14 @@ void ResidentEngine::enter_empty_address_space(Task& task) {
     Bundle& lender = *std::exchange(bundle.lender, nullptr);
     host.left = HostThread::Left::HandedOver;
     host.left_bundle = &bundle;
-    host.handed_to = idle;
+    host.handed_to = idle->leader;
     idle->live_tasks.store(1);
     switch_to(lender);
   } else if (!host.is_leader()) {
     // The leader's task is gone; its host thread goes on with this context, and this host thread ends.
     host.left = HostThread::Left::HandedOver;
     host.left_bundle = &bundle;
-    host.handed_to = host.vessel;
+    host.handed_to = host.vessel->leader;
     switch_to(host);
     stop_carrying(*bundle.host->vessel);
     empty_user_range();

@@ -3,7 +3,8 @@
 // A *context* is a flow of control inside the kernel with a 64 KiB bundle of its own: a guest task (Bundle), or the idle side of a host
 // thread (HostThread). A *host thread* runs one context at a time and can switch to another; a context can be continued by another host thread,
 // also of another process, since all bundles lie in shared memory. A *vessel* is a host process that carries one guest address space; its
-// first host thread, the leader, lives as long as the vessel and is idle when no guest task needs it.
+// first host thread, the leader, lives as long as the vessel and is idle when no guest task needs it. Of the others a few rest when their task has ended, and
+// take the next ones.
 //
 //   vessel:   made by the nursery (idle) or by a guest's fork (running)  ->  runs  ->  emptied, in the pool  ->  runs ...
 //   fork:     a host clone; the child's bundle is its stack
@@ -148,9 +149,14 @@ struct alignas(64) HostThread : Context, ListHook<> {
   enum class Left : uint8_t { Nothing, HandedOver, Ended, LostThread } left = Left::Nothing;
   Bundle* left_bundle = nullptr;
   HostThread* left_thread = nullptr;
-  Vessel* handed_to = nullptr;
+  HostThread* handed_to = nullptr;
   void (*task_released)(Task&) = nullptr;
+  /// A context that it shall continue: of a task, or the idle side of a thread whose process was lost.
+  std::atomic<Context*> handed{nullptr};
   HostThread* next_dead = nullptr;
+  HostThread* next_resting = nullptr;
+  /// It has no more work to wait for.
+  std::atomic<bool> is_dismissed{false};
   /// The idle side has nothing to do but to wait for work or to end: no loss if it does not go on.
   std::atomic<bool> is_at_rest{false};
   /// The next of those that go on when their process is lost.
@@ -176,12 +182,13 @@ struct Vessel : ListHook<>, ListHook<AllVesselsTag> {
   HostThread* leader = nullptr;
   /// Guest tasks that live in this vessel.
   std::atomic<int> live_tasks{0};
-  /// A context that the leader shall continue: of a task, or the idle side of a thread whose process was lost.
-  std::atomic<Context*> handed{nullptr};
   /// The last task is gone: the leader empties the vessel and returns it to the pool.
   std::atomic<bool> cleanup_wanted{false};
   Mutex mutex{LockRank::None};
   HostThread* dead_threads GUARDED_BY(mutex) = nullptr;
+  /// Threads whose task has ended, kept for the next ones: the last that came first.
+  HostThread* resting_threads GUARDED_BY(mutex) = nullptr;
+  uint32_t resting_count GUARDED_BY(mutex) = 0;
   /// All but the leader.
   List<HostThread> threads GUARDED_BY(mutex);
   Vessel* next_leaving = nullptr;
@@ -189,6 +196,7 @@ struct Vessel : ListHook<>, ListHook<AllVesselsTag> {
   /// It never had another thread than the leader, so that the host's clock of the process is that of the leader.
   std::atomic<bool> is_single{true};
   /// The process's own and one of each address space that it carries or carried.
+  /// Its host threads are freed with the last: whoever kicks a task may still look at the one that the task was just rescued from.
   std::atomic<uint32_t> references{1};
   RemoteCalls calls;
   /// Its process ended by surprise (lost_vessel.h). Those of its own threads that go on elsewhere see it when they do.

@@ -54,7 +54,7 @@ bool give_away(Context& context) {
   Result<Vessel*> idle = acquire_vessel();
   if (!idle.ok()) return false;
   idle.value()->live_tasks.store(1);
-  hand_to(*idle.value(), context);
+  hand_to(*idle.value()->leader, context);
   return true;
 }
 
@@ -82,8 +82,19 @@ bool continue_task(HostThread& host, Bundle& bundle) {
   bundle.head.call_rsp = 0;
   bundle.head.in_kernel = true;
   next.live_tasks.store(1);
-  hand_to(next, bundle);
+  hand_to(*next.leader, bundle);
   return true;
+}
+
+/// A context that was handed to a thread and not begun goes to another vessel. Of the leader's it is one that has nothing here yet; of others it is a new thread of what
+/// is lost.
+bool continue_handed(const HostThread& host, Context& context) {
+  if (!host.is_leader()) {
+    mark_lost(*context.head.task);
+    auto& bundle = static_cast<Bundle&>(context);
+    prepare_context(bundle, bundle.stack_top() - UMK_REGISTERS_BYTES, begin_exit, &bundle);
+  }
+  return give_away(context);
 }
 
 /// Without the vessel's lock, which may be held by one who goes on only after this: nobody else takes it.
@@ -114,7 +125,7 @@ VesselEnd rescue_tasks(Vessel& vessel, bool was_idle) {
     if (lost == Lost::Obstacle) {
       has_obstacle = true;
       obstacle_tid = task ? task->tid() : 0;
-    } else if (lost != Lost::Nothing) {
+    } else if (lost != Lost::Nothing || host.handed.load()) {
       *last = &host;
       last = &host.next_rescued;
     }
@@ -130,11 +141,12 @@ VesselEnd rescue_tasks(Vessel& vessel, bool was_idle) {
     HostThread& host = *next;
     next = host.next_rescued;
     Context& context = *host.current;
-    const bool goes_on = context.head.task ? continue_task(host, static_cast<Bundle&>(context)) : continue_idle_side(vessel, static_cast<HostThread&>(context));
+    bool goes_on = true;
+    if (what_was_lost(host) != Lost::Nothing)
+      goes_on = context.head.task ? continue_task(host, static_cast<Bundle&>(context)) : continue_idle_side(vessel, static_cast<HostThread&>(context));
+    if (Context* handed = host.handed.exchange(nullptr)) goes_on = continue_handed(host, *handed) && goes_on;
     is_complete = is_complete && goes_on;
   }
-  // A context that had been handed to it and not begun goes to another: it has lost nothing.
-  if (Context* handed = vessel.handed.exchange(nullptr)) is_complete = give_away(*handed) && is_complete;
   if (!is_complete) {
     log(LogLevel::Emergency, "Kernel panic - not syncing: no host process to end the tasks of host process {}", host_pid);
     return VesselEnd::Fatal;

@@ -73,8 +73,10 @@ void reap_dead_threads_locked(Vessel& vessel) REQUIRES(vessel.mutex);
 void start_host_thread(HostThread& host);
 /// An idle vessel, from the pool or from the nursery. EAGAIN when none can be had for some seconds, or the caller is killed meanwhile.
 Result<Vessel*> acquire_vessel();
-/// Lets `vessel`'s leader continue `context`.
-void hand_to(Vessel& vessel, Context& context);
+/// Lets an idle thread continue `context`.
+void hand_to(HostThread& host, Context& context);
+/// A thread whose task has ended and that can run another one of the same wishes as the caller's; null when there is none.
+HostThread* take_resting_thread(Vessel& vessel);
 /// Does what the context that was left wants done. Called right after each switch. True when a task ended, or a lost thread.
 bool finish_switch();
 [[noreturn]] void run_nursery();

@@ -31,6 +31,9 @@ alignas(Machine) constinit std::byte machine_storage[sizeof(Machine)] = {};
 /// Idle vessels that are kept; beyond that an empty one ends.
 constexpr uint32_t kPoolMaximum = 32;
 
+/// Threads without a task that a vessel keeps: a program that ends a thread often starts one, and a new one costs the host's clone, start and end.
+constexpr uint32_t kRestingMaximum = 4;
+
 /// A line for a host thread that starts in the kernel; null when all are in use.
 SelectorLine* allocate_line() {
   Machine& m = machine();
@@ -49,16 +52,39 @@ void free_line(SelectorLine* line) {
   m.free_selectors[m.free_selector_count++] = static_cast<uint32_t>(line - umk_selector_lines);
 }
 
-/// The host threads of a vessel without tasks have nothing left to do but to leave: waits for that.
-void await_dead_threads(Vessel& vessel) {
+/// Keeps a thread whose task is gone for another task, or dismisses it when there are enough.
+void let_rest(HostThread& self) {
+  Vessel& vessel = *self.vessel;
   MutexLock lock(vessel.mutex);
+  if (vessel.resting_count == kRestingMaximum) {
+    self.next_dead = vessel.dead_threads;
+    vessel.dead_threads = &self;
+    self.is_dismissed.store(true);
+    return;
+  }
+  self.next_resting = vessel.resting_threads;
+  vessel.resting_threads = &self;
+  ++vessel.resting_count;
+}
+
+/// The host threads of a vessel without tasks have nothing left to do but to leave: waits for that.
+void end_other_threads(Vessel& vessel) {
+  MutexLock lock(vessel.mutex);
+  while (HostThread* thread = vessel.resting_threads) {
+    vessel.resting_threads = thread->next_resting;
+    thread->next_dead = vessel.dead_threads;
+    vessel.dead_threads = thread;
+    thread->is_dismissed.store(true);
+    sync::unpark(thread->head);
+  }
+  vessel.resting_count = 0;
   for (HostThread* thread = vessel.dead_threads; thread; thread = thread->next_dead)
     while (const int32_t tid = vessel.is_lost.load() ? 0 : thread->tid.load(std::memory_order_acquire)) host::futex_wait(&thread->tid, static_cast<uint32_t>(tid));
   if (!vessel.is_lost.load()) reap_dead_threads_locked(vessel);
 }
 
-/// A task of the vessel was released. After the last one the leader cleans up; not before the task's host thread is among the dead, as the end of the
-/// process would take a thread along that has still to release its task.
+/// A task of the vessel was released. After the last one the leader cleans up; not before the task's host thread rests or is among the dead, as the end of
+/// the process would take a thread along that has still to release its task.
 void count_task_out(Vessel& vessel) {
   if (vessel.live_tasks.fetch_sub(1) != 1) return;
   vessel.cleanup_wanted.store(true);
@@ -89,7 +115,7 @@ void leave_host_process(Vessel& vessel) {
 /// The leader has no guest task and the vessel none either: empties it and offers it to the pool. A vessel that is lost in a host call here is offered no more.
 void return_to_pool(Vessel& vessel) {
   Machine& m = machine();
-  await_dead_threads(vessel);
+  end_other_threads(vessel);
   if (vessel.is_lost.load()) return;
   bool leave;
   {
@@ -122,6 +148,28 @@ void return_to_pool(Vessel& vessel) {
   __builtin_unreachable();
 }
 
+/// Runs `context`, which the thread was handed, until this idle side goes on. False when the process is lost before: another vessel takes the context.
+bool go_on_with(HostThread& self, Context& context) {
+  const Vessel& vessel = *self.vessel;
+  const guest::Usage now = host_usage();
+  if (vessel.is_lost.load()) return false;
+  context.host = &self;
+  if (context.head.task) {
+    begin_usage(static_cast<Bundle&>(context), now);
+    (void)tell_wishes(self, 0, *context.head.task);
+    if (vessel.is_lost.load()) return false;
+  }
+  self.handed.store(nullptr);
+  switch_to(context);
+  return true;
+}
+
+void rest(HostThread& self) {
+  self.is_at_rest.store(true);
+  (void)sync::park(Sleep::Uninterruptible);
+  self.is_at_rest.store(false);
+}
+
 /// The idle life of a vessel's leader.
 [[noreturn]] void idle_loop(void*) {
   HostThread& self = current_host();
@@ -132,40 +180,37 @@ void return_to_pool(Vessel& vessel) {
     sync::prepare_to_park();
     if (vessel.cleanup_wanted.exchange(false)) {
       return_to_pool(vessel);
-      continue;
+    } else if (Context* context = self.handed.load()) {
+      (void)go_on_with(self, *context);
+    } else {
+      rest(self);
     }
-    if (Context* context = vessel.handed.load()) {
-      const guest::Usage now = host_usage();
-      // If the process was lost in that call, another vessel has taken it.
-      if (vessel.is_lost.load()) continue;
-      context->host = &self;
-      if (context->head.task) {
-        begin_usage(static_cast<Bundle&>(*context), now);
-        (void)tell_wishes(self, 0, *context->head.task);
-        if (vessel.is_lost.load()) continue;
-      }
-      vessel.handed.store(nullptr);
-      switch_to(*context);
-      continue;
-    }
-    self.is_at_rest.store(true);
-    (void)sync::park(Sleep::Uninterruptible);
-    self.is_at_rest.store(false);
   }
 }
 
-/// The idle side of a host thread that is not a leader: reached when its task is gone; it ends.
-[[noreturn]] void end_thread(void*) {
-  HostThread& self = current_host();
-  const bool has_ended = finish_switch();
-  Vessel& vessel = *self.vessel;
-  {
-    MutexLock lock(vessel.mutex);
-    self.next_dead = vessel.dead_threads;
-    vessel.dead_threads = &self;
+/// Runs the next context that the thread is handed. False when it is dismissed instead.
+bool run_next(HostThread& self) {
+  for (;;) {
+    if (self.vessel->is_lost.load()) leave_lost(self);
+    sync::prepare_to_park();
+    if (Context* context = self.handed.load()) {
+      if (go_on_with(self, *context)) return true;
+    } else if (self.is_dismissed.load()) {
+      return false;
+    } else {
+      rest(self);
+    }
   }
-  if (has_ended) count_task_out(vessel);
-  if (vessel.is_lost.load()) leave_lost(self);
+}
+
+/// The idle side of a host thread that is not a leader, reached when its task is gone: it waits for another task, or ends.
+[[noreturn]] void follow(void*) {
+  HostThread& self = current_host();
+  do {
+    const bool has_ended = finish_switch();
+    let_rest(self);
+    if (has_ended) count_task_out(*self.vessel);
+  } while (run_next(self));
   self.is_at_rest.store(true);
   umk_exit_thread(&self.line->selector, 0);
 }
@@ -189,7 +234,13 @@ void make_machine(const BootParameters& parameters) {
 }
 
 void drop_vessel(Vessel& vessel) {
-  if (vessel.references.fetch_sub(1, std::memory_order_acq_rel) == 1) delete &vessel;
+  if (vessel.references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  {
+    MutexLock lock(vessel.mutex);
+    while (!vessel.threads.empty()) recycle_host_thread(&vessel.threads.front());
+  }
+  recycle_host_thread(vessel.leader);
+  delete &vessel;
 }
 
 void forget_slots() {
@@ -283,7 +334,7 @@ Result<HostThread*> make_host_thread(Vessel& vessel, uint32_t slot_index, void (
 
 }  // namespace
 
-Result<HostThread*> make_thread_of(Vessel& vessel, uint32_t slot_index) { return make_host_thread(vessel, slot_index, end_thread); }
+Result<HostThread*> make_thread_of(Vessel& vessel, uint32_t slot_index) { return make_host_thread(vessel, slot_index, follow); }
 
 Result<std::unique_ptr<Vessel>> make_vessel(uint32_t slot_index) {
   auto vessel = TRY(make_unique<Vessel>());
@@ -354,9 +405,21 @@ Result<Vessel*> acquire_vessel() {
   }
 }
 
-void hand_to(Vessel& vessel, Context& context) {
-  vessel.handed.store(&context);
-  sync::unpark(vessel.leader->head);
+void hand_to(HostThread& host, Context& context) {
+  host.handed.store(&context);
+  sync::unpark(host.head);
+}
+
+HostThread* take_resting_thread(Vessel& vessel) {
+  MutexLock lock(vessel.mutex);
+  for (HostThread** link = &vessel.resting_threads; HostThread* thread = *link; link = &thread->next_resting) {
+    // The host may not let it be more important again than it was for another task (wishes.h).
+    if (thread->nice_told.load() != current_host().nice_told.load()) continue;
+    *link = thread->next_resting;
+    --vessel.resting_count;
+    return thread;
+  }
+  return nullptr;
 }
 
 bool finish_switch() {
@@ -402,7 +465,6 @@ bool finish_switch() {
       m.kernel->counters.vessels.fetch_sub(1);
       log_limited(log_limit, "processes", LogLevel::Error, "umk: the host refuses another process (errno {}): raise its limit on processes (ulimit -u)", -pid);
       remove_vessel(*vessel);
-      recycle_host_thread(&leader);
       drop_vessel(*vessel);
       continue;
     }
@@ -447,16 +509,6 @@ Vessel* take_lost_locked(int host_pid, bool& was_idle) REQUIRES(machine().pool_m
   return nullptr;
 }
 
-void free_vessel(Vessel& vessel) {
-  {
-    MutexLock lock(vessel.mutex);
-    vessel.dead_threads = nullptr;
-    while (!vessel.threads.empty()) recycle_host_thread(&vessel.threads.front());
-  }
-  recycle_host_thread(std::exchange(vessel.leader, nullptr));
-  drop_vessel(vessel);
-}
-
 }  // namespace
 
 VesselEnd vessel_process_ended(int host_pid) {
@@ -471,7 +523,7 @@ VesselEnd vessel_process_ended(int host_pid) {
       // Who waits for an answer gives up, and nobody comes any more.
       end_remote_calls(*left);
       stop_carrying(*left);
-      free_vessel(*left);
+      drop_vessel(*left);
       m.pool_mutex.lock();
       return VesselEnd::Expected;
     }
@@ -484,7 +536,7 @@ VesselEnd vessel_process_ended(int host_pid) {
 }
 
 void drop_lost_vessel(Vessel& vessel) {
-  if (vessel.rescued.fetch_sub(1) == 1) free_vessel(vessel);
+  if (vessel.rescued.fetch_sub(1) == 1) drop_vessel(vessel);
 }
 
 guest::Usage host_usage() {

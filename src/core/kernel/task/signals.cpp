@@ -8,8 +8,8 @@ namespace umk {
 
 void interrupt_task(Task& task, uint32_t bits) {
   if (!sync::interrupt_context(task.stack(), bits)) return;
-  // A task that has no host thread yet looks at its interrupts before it first runs guest code.
-  if (&task != Task::current_or_null() && task.is_started.load(std::memory_order_seq_cst)) task.kernel().engine.kick(task);
+  // A task that has no host thread yet looks at its interrupts before it first runs guest code, and one that exits runs none any more.
+  if (&task != Task::current_or_null() && task.is_started.load(std::memory_order_seq_cst) && !task.exiting.load()) task.kernel().engine.kick(task);
 }
 
 void update_interrupts_locked(Task& task) {
