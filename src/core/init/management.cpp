@@ -78,7 +78,7 @@ Result<String> read_proc_file(Kernel& kernel, std::string_view path, bool& was_o
 
 Result<String> give_sysrq(Kernel& kernel, char key) {
   StringSink sink;
-  sysrq::handle(kernel, key, &sink);
+  sysrq::handle(kernel, key, sysrq::Source::Key, &sink);
   return sink.take();
 }
 

@@ -27,6 +27,11 @@ std::string plain_name(std::string name) {
   return name;
 }
 
+/// By these an object's class is known.
+bool is_table_of_class(const Elf64_Sym& symbol, std::string_view name) {
+  return ELF64_ST_TYPE(symbol.st_info) == STT_OBJECT && name.starts_with("_ZTV");
+}
+
 }  // namespace
 
 void KernelSymbols::load() {
@@ -39,7 +44,8 @@ void KernelSymbols::load() {
     const auto* const names = reinterpret_cast<const char*>(image_ + sections[section.sh_link].sh_offset);
     for (const Elf64_Sym& symbol :
          std::span(reinterpret_cast<const Elf64_Sym*>(image_ + section.sh_offset), section.sh_size / sizeof(Elf64_Sym)))
-      if (ELF64_ST_TYPE(symbol.st_info) == STT_FUNC) symbols_.push_back({symbol.st_value, symbol.st_size, names + symbol.st_name});
+      if (ELF64_ST_TYPE(symbol.st_info) == STT_FUNC || is_table_of_class(symbol, names + symbol.st_name))
+        symbols_.push_back({symbol.st_value, symbol.st_size, names + symbol.st_name});
   }
   std::sort(symbols_.begin(), symbols_.end(), [](const Symbol& a, const Symbol& b) { return a.address < b.address; });
 }

@@ -152,7 +152,7 @@ Result<void> show_statistics(const Context& context, TextSink& sink) {
 Result<void> refuse_to_show(const Context&, TextSink&) { return error(EIO); }
 
 Result<void> store_sysrq(const Context& context, std::string_view text) {
-  if (!text.empty()) sysrq::handle(context.kernel, text[0], nullptr);
+  if (!text.empty()) sysrq::handle(context.kernel, text[0], sysrq::Source::Trigger, nullptr);
   return {};
 }
 

@@ -12,6 +12,7 @@
 #include "core/kernel/mm/cache_window.h"
 #include "core/kernel/task/version.h"
 #include "core/kernel/time/log_limit.h"
+#include "core/kernel/tty/tty_registry.h"
 #include "core/kernel/vfs/pipe.h"
 #include "core/kernel/vfs/vfs.h"
 
@@ -121,6 +122,18 @@ Result<void> store_event_helper(const Context& context, std::string_view text) {
   return context.kernel.devices->uevents().set_helper(first_line(text).substr(0, device::Uevents::kMaximumHelper - 1));
 }
 
+// What the management console's sysrq may do: sysrq/sysrq.h.
+Result<void> show_sysrq_keys(const Context& context, TextSink& sink) {
+  format(sink, "{}\n", context.kernel.ttys ? context.kernel.ttys->sysrq_keys.load() : 1);
+  return {};
+}
+Result<void> store_sysrq_keys(const Context& context, std::string_view text) {
+  const uint64_t keys = TRY(parse_setting(text, INT32_MAX));
+  if (!context.kernel.ttys) return error(EIO);
+  context.kernel.ttys->sysrq_keys.store(static_cast<int>(keys));
+  return {};
+}
+
 constexpr Entry kRandomEntries[] = {
     sysctl_entry("boot_id", show_boot_id),
     sysctl_entry("entropy_avail", show_number<256>),
@@ -150,6 +163,7 @@ constexpr Entry kKernelEntries[] = {
     sysctl_entry("printk_ratelimit_burst", show_log_limit<&LogLimitSettings::burst>, 0644, store_log_limit<&LogLimitSettings::burst>),
     directory_entry("random", kRandomEntries),
     sysctl_entry("randomize_va_space", show_number<2>),
+    sysctl_entry("sysrq", show_sysrq_keys, 0644, store_sysrq_keys),
     sysctl_entry("tainted", show_number<0>),
     sysctl_entry("threads-max", show_thread_limit),
     sysctl_entry("version", show_text<version::kVersion>),

@@ -74,6 +74,15 @@ void kill_console_users(Kernel& kernel, Printer&, char) {
   }
 }
 
+/// The console of somebody whose program left it raw.
+void restore_console(Kernel& kernel, Printer&, char) {
+  if (tty::Tty* const console = kernel.ttys ? kernel.ttys->console() : nullptr) console->restore_settings();
+}
+
+// Two orders that find nothing to do: no system call makes a task of this kernel real-time, and none freezes a filesystem.
+void make_nice(Kernel&, Printer& printer, char) { printer.line("No task is real-time"); }
+void thaw(Kernel&, Printer& printer, char) { printer.line("No filesystem is frozen"); }
+
 void write_out(Kernel& kernel, Printer& printer, char) {
   if (kernel.vfs) (void)kernel.vfs->sync_all();
   Vector<RefPtr<block::BlockDevice>> devices;
@@ -99,31 +108,37 @@ void show_memory(Kernel& kernel, Printer& printer, char) { report_memory(kernel,
 void show_registers(Kernel& kernel, Printer& printer, char) { report_registers(kernel, printer); }
 void show_tasks(Kernel& kernel, Printer& printer, char) { report_tasks(kernel, printer, WhichTasks::All); }
 void show_blocked_tasks(Kernel& kernel, Printer& printer, char) { report_tasks(kernel, printer, WhichTasks::Blocked); }
+void show_timers(Kernel& kernel, Printer& printer, char) { report_timers(kernel, printer); }
 void show_running_tasks(Kernel& kernel, Printer& printer, char) { report_tasks(kernel, printer, WhichTasks::Running); }
 
 struct Order {
   std::string_view keys;
+  int permission;          // the bit that allows it
   std::string_view help;   // in the list
   std::string_view title;  // said before
   void (*give)(Kernel&, Printer&, char key);
 };
 
 constexpr Order kOrders[] = {
-    {"0123456789", "loglevel(0-9)", "Changing Loglevel", set_log_level},
-    {"b", "reboot(b)", "Resetting", restart},
-    {"c", "crash(c)", "Trigger a crash", crash},
-    {"e", "terminate-all-tasks(e)", "Terminate All Tasks", terminate_all},
-    {"f", "memory-full-oom-kill(f)", "Manual OOM execution", kill_largest},
-    {"i", "kill-all-tasks(i)", "Kill All Tasks", kill_all},
-    {"k", "sak(k)", "SAK", kill_console_users},
-    {"l", "show-backtrace-all-active-cpus(l)", "Show backtrace of all active CPUs", show_running_tasks},
-    {"m", "show-memory-usage(m)", "Show Memory", show_memory},
-    {"o", "poweroff(o)", "Power Off", power_off},
-    {"p", "show-registers(p)", "Show Regs", show_registers},
-    {"s", "sync(s)", "Emergency Sync", write_out},
-    {"t", "show-task-states(t)", "Show State", show_tasks},
-    {"u", "unmount(u)", "Emergency Remount R/O", remount_read_only},
-    {"w", "show-blocked-tasks(w)", "Show Blocked State", show_blocked_tasks},
+    {"0123456789", keys::kLogLevels, "loglevel(0-9)", "Changing Loglevel", set_log_level},
+    {"b", keys::kPower, "reboot(b)", "Resetting", restart},
+    {"c", keys::kReports, "crash(c)", "Trigger a crash", crash},
+    {"e", keys::kSignals, "terminate-all-tasks(e)", "Terminate All Tasks", terminate_all},
+    {"f", keys::kSignals, "memory-full-oom-kill(f)", "Manual OOM execution", kill_largest},
+    {"i", keys::kSignals, "kill-all-tasks(i)", "Kill All Tasks", kill_all},
+    {"j", keys::kSignals, "thaw-filesystems(j)", "Emergency Thaw of all frozen filesystems", thaw},
+    {"k", keys::kKeyboard, "sak(k)", "SAK", kill_console_users},
+    {"l", keys::kReports, "show-backtrace-all-active-cpus(l)", "Show backtrace of all active CPUs", show_running_tasks},
+    {"m", keys::kReports, "show-memory-usage(m)", "Show Memory", show_memory},
+    {"n", keys::kNice, "nice-all-RT-tasks(n)", "Nice All RT Tasks", make_nice},
+    {"o", keys::kPower, "poweroff(o)", "Power Off", power_off},
+    {"p", keys::kReports, "show-registers(p)", "Show Regs", show_registers},
+    {"q", keys::kReports, "show-all-timers(q)", "Show clockevent devices & pending hrtimers (no others)", show_timers},
+    {"r", keys::kKeyboard, "unraw(r)", "Keyboard mode set to system default", restore_console},
+    {"s", keys::kSync, "sync(s)", "Emergency Sync", write_out},
+    {"t", keys::kReports, "show-task-states(t)", "Show State", show_tasks},
+    {"u", keys::kRemount, "unmount(u)", "Emergency Remount R/O", remount_read_only},
+    {"w", keys::kReports, "show-blocked-tasks(w)", "Show Blocked State", show_blocked_tasks},
 };
 
 void explain(Printer& printer) {
@@ -151,10 +166,13 @@ void Printer::lines(std::string_view text) {
   }
 }
 
-void handle(Kernel& kernel, char key, TextSink* reply) {
+void handle(Kernel& kernel, char key, Source source, TextSink* reply) {
   Printer printer(reply);
+  const int allowed = source == Source::Key && kernel.ttys ? kernel.ttys->sysrq_keys.load() : keys::kAll;
+  if (allowed == 0) return;
   for (const Order& order : kOrders) {
     if (order.keys.find(key) == std::string_view::npos) continue;
+    if (allowed != keys::kAll && !(allowed & order.permission)) return printer.line("sysrq: This sysrq operation is disabled.");
     printer.print("sysrq: {}", order.title);
     return order.give(kernel, printer, key);
   }

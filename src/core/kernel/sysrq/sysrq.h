@@ -9,8 +9,18 @@
 
 namespace umk::sysrq {
 
+/// What `/proc/sys/kernel/sysrq` allows, bit by bit (Documentation/admin-guide/sysrq.rst); 1 allows all.
+namespace keys {
+inline constexpr int kAll = 1, kLogLevels = 2, kKeyboard = 4, kReports = 8, kSync = 16, kRemount = 32, kSignals = 64, kPower = 128, kNice = 256;
+}
+
+enum class Source {
+  Key,      // the management console, which stands for the keyboard: the setting decides
+  Trigger,  // /proc/sysrq-trigger: everything is allowed to who may write it
+};
+
 /// Does what `key` stands for; an unknown one explains them all. `reply` may be null.
-void handle(Kernel& kernel, char key, TextSink* reply);
+void handle(Kernel& kernel, char key, Source source, TextSink* reply);
 
 /// Where an order's lines go.
 class Printer {
@@ -35,6 +45,7 @@ class Printer {
 enum class WhichTasks { All, Blocked, Running };
 void report_tasks(Kernel& kernel, Printer& printer, WhichTasks which);
 void report_registers(Kernel& kernel, Printer& printer);
+void report_timers(Kernel& kernel, Printer& printer);
 // --- memory_report.cpp
 void report_memory(Kernel& kernel, Printer& printer);
 

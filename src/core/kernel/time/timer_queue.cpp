@@ -57,6 +57,17 @@ uint64_t TimerQueue::run_expired_locked(uint64_t now_ns) {
   return timers_.empty() ? UINT64_MAX : timers_.begin()->deadline_ns_;
 }
 
+size_t TimerQueue::list(std::span<Armed> into) {
+  MutexLock lock(mutex_);
+  size_t count = 0;
+  for (const Timer& timer : timers_) {
+    // An object with virtual functions begins with the address of their table (Itanium C++ ABI, 2.4).
+    if (count < into.size()) into[count] = {*reinterpret_cast<const uint64_t*>(&timer), timer.deadline_ns_};
+    ++count;
+  }
+  return count;
+}
+
 void TimerQueue::stop() {
   {
     MutexLock lock(mutex_);

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 
 #include "core/base/list.h"
 #include "core/sync/wait_queue.h"
@@ -54,6 +55,13 @@ class TimerQueue {
 
   /// Calls what has expired at `now_ns`; returns the next deadline, UINT64_MAX for none.
   uint64_t run_expired(uint64_t now_ns);
+
+  /// A timer as a report shows it: what it is, by the address of its class's table of functions, and when it expires.
+  struct Armed {
+    uint64_t kind, deadline_ns;
+  };
+  /// The first ones to expire; returns how many are armed.
+  size_t list(std::span<Armed> into);
   /// Ends run_timer_thread.
   void stop();
 

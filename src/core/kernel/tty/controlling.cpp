@@ -125,9 +125,7 @@ void Tty::hang_up_locked(bool leader_exits) {
   // Whoever opens it next finds a terminal as new.
   is_exclusive_ = false;
   start_anew_locked();
-  // Twice, since output that a VSTOP holds goes on when IXON goes.
-  set_settings_locked({});
-  set_settings_locked(initial_settings_);
+  restore_settings_locked();
   readers_.wake_all();
   writers_.wake_all();
   if (had_users && !has_users()) on_last_use();

@@ -277,6 +277,17 @@ void Tty::set_settings_locked(const KernelTermios& settings) {
   wake_writers();
 }
 
+void Tty::restore_settings_locked() {
+  // Twice, since output that a VSTOP holds goes on when IXON goes.
+  set_settings_locked({});
+  set_settings_locked(initial_settings_);
+}
+
+void Tty::restore_settings() {
+  MutexLock lock(mutex_);
+  restore_settings_locked();
+}
+
 void Tty::flush_input_locked() {
   discipline_.flush_input();
   on_input_flushed();

@@ -39,8 +39,9 @@ class Tty : public ControllingTerminal, protected LineDevice {
   /// Makes it the controlling terminal of the calling process's session, as TIOCSCTTY does. EPERM when that is not to be.
   Result<void> acquire(const JobMember& member, bool steal, bool is_readable) EXCLUDES(mutex_);
 
-  /// The line is gone: every open file hangs up, and the session gets SIGHUP and SIGCONT.
-  void hang_up() EXCLUDES(mutex_);
+  /// Back to the settings of a new terminal, whatever a program has made of them: echo, lines, signals.
+  void restore_settings() EXCLUDES(mutex_);
+  void hang_up() final EXCLUDES(mutex_);
   /// The device's side changed its size: SIGWINCH to the foreground group when it did.
   void set_window_size(const WindowSize& size) EXCLUDES(mutex_);
   WindowSize window_size() EXCLUDES(mutex_);
@@ -160,6 +161,7 @@ class Tty : public ControllingTerminal, protected LineDevice {
   Result<void> flow_control(vfs::OpenFile& file, uint64_t action);
   Result<void> simulate_input(uint64_t argument);
   void set_settings_locked(const KernelTermios& settings) REQUIRES(mutex_);
+  void restore_settings_locked() REQUIRES(mutex_);
   /// `wanted`, with what is locked as it is.
   KernelTermios with_locks_locked(KernelTermios wanted) const REQUIRES(mutex_);
 

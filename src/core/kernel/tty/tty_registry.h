@@ -8,6 +8,8 @@
 //   /dev/pts/N 136:N   slaves, of the devpts that the node lies in
 #pragma once
 
+#include <atomic>
+
 #include "core/kernel/tty/tty.h"
 #include "core/kernel/vfs/device_opener.h"
 
@@ -49,9 +51,11 @@ class LineSource {
 
 class TtyRegistry {
  public:
-
   explicit TtyRegistry(JobControl& jobs) : jobs_(jobs) {}
   JobControl& jobs() { return jobs_; }
+
+  /// What the keys of sysrq/ may do: 1 all, 0 nothing, else the bits of sysrq.h. `/proc/sys/kernel/sysrq`.
+  std::atomic<int> sysrq_keys{1};
 
   /// At boot only.
   void set_lines(LineSource& lines) { lines_ = &lines; }

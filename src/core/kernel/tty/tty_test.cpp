@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstring>
 #include <thread>
 
 #include "core/kernel/tty/fake_job_control.h"
@@ -400,6 +401,19 @@ TEST_F(TtyTest, SettingsOfAllThreeForms) {
   ASSERT_EQ(control(*file, kTcgets, settings), 0);
   EXPECT_EQ(settings.local_flags & kEcho, 0u);
   EXPECT_NE(settings.local_flags & kIexten, 0u);
+}
+
+TEST_F(TtyTest, RestoredSettingsAreThoseOfANewTerminalAndLetHeldOutputGo) {
+  const auto file = open(kReadWrite | kNonBlock);
+  KernelTermios before, after;
+  ASSERT_EQ(control(*file, kTcgets, before), 0);
+  type("\x13");
+  EXPECT_EQ(write_text(*file, "x"), kWouldBlock);
+  set_raw(*file, 3, 0);
+  terminal->restore_settings();
+  ASSERT_EQ(control(*file, kTcgets, after), 0);
+  EXPECT_EQ(std::memcmp(&before, &after, sizeof before), 0);
+  EXPECT_EQ(write_text(*file, "x"), "1");
 }
 
 TEST_F(TtyTest, ExclusiveUse) {
