@@ -129,9 +129,14 @@ Result<uint64_t> take_memory(Kernel& kernel, uint64_t bytes) {
   if (limit == UINT64_MAX || kept >= limit) return error(ENOMEM);
   const uint64_t taken = std::min(bytes, limit - kept) & ~uint64_t{kPageSize - 1};
   if (taken == 0) return error(ENOMEM);
+  // Room is made before, so that nobody finds the machine full in between, and once more for what came meanwhile. The cache's reserve is for who cannot wait.
+  const auto make_room = [&] {
+    const uint64_t wanted = account.charged() + kernel.page_cache->reserved_bytes(), left = limit - taken;
+    if (wanted > left) (void)kernel.page_cache->reclaim_thoroughly((wanted - left) / kPageSize + 1);
+  };
+  make_room();
   account.set_limit(limit - taken);
-  if (account.charged() > account.limit())
-    (void)kernel.page_cache->reclaim_thoroughly((account.charged() - account.limit()) / kPageSize + 1);
+  make_room();
   return taken;
 }
 

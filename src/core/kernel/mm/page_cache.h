@@ -93,6 +93,9 @@ class PageCache final : public MemoryReclaimer {
   Settings settings;
   Counters counters;
 
+  /// Bytes of the machine's memory that the cache leaves free for those who cannot wait.
+  uint64_t reserved_bytes() const;
+
  private:
   friend class CachedFile;
   friend class PageBudget;
@@ -109,7 +112,6 @@ class PageCache final : public MemoryReclaimer {
   Result<void> try_charge(uint64_t pages);
 
   uint64_t memory_pages() const;
-  uint64_t reserved_bytes() const;
   uint64_t dirty_or_written() const { return counters.dirty.load(std::memory_order_relaxed) + counters.written_back.load(std::memory_order_relaxed); }
   void wake_writer();
   /// For something that is to be done then: not needed when the thread looks around by itself before.
