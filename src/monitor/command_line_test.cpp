@@ -86,7 +86,7 @@ TEST(CommandLine, RefusesWithAMessageThatNamesTheSwitch) {
       {{"con0=fd:"}, {"must specify a file descriptor"}},
       {{"con0=/dev/tty8"}, {"Failed to set up console with configuration string \"0=/dev/tty8\"", "No match for configured backends", "tty:PATH"}},
       {{"con1=port:0"}, {"port_init"}},
-      {{"con16=none"}, {"Device number out of range"}},
+      {{"con64=none"}, {"Device number out of range"}},
       {{"ssl64=pts"}, {"Failed to set up serial line", "Device number out of range"}},
       {{"xterm=a,b,c,d"}, {"xterm=", "three fields"}},
       {{"ubd-1=f"}, {"Couldn't parse device number"}},
@@ -174,7 +174,7 @@ TEST(CommandLine, TakesConsolesOfTheLogInTheirOrder) {
   EXPECT_EQ(c.kernel_command_line, "console=tty0 console=ttyS1,115200n8 console=tty0");
   EXPECT_EQ(accepted({"console=ttyS"}).log_consoles, Words{"ttyS0"});
   for (const char* nowhere : {"console=", "console=null", "console=ttynull"}) EXPECT_EQ(accepted({nowhere}).log_consoles, Words{"null"}) << nowhere;
-  for (const char* unknown : {"console=hvc0", "console=ttyS64", "console=tty16", "console=ttyX", "console=netcon0"}) {
+  for (const char* unknown : {"console=hvc0", "console=ttyS64", "console=tty64", "console=ttyX", "console=netcon0"}) {
     EXPECT_EQ(accepted({unknown}).log_consoles, Words{}) << unknown;
     ASSERT_EQ(accepted({unknown}).notes.size(), 1u) << unknown;
     EXPECT_NE(accepted({unknown}).notes[0].find(unknown), std::string::npos);
@@ -208,7 +208,7 @@ TEST(CommandLine, HandsOnWhatIsNotItsOwn) {
 
 TEST(CommandLine, AcceptsWhatHasNoEffect) {
   for (const char* word : {"rootwait", "panic=1", "nosysemu", "mode=tt", "skas0", "jail", "honeypot", "debugtrace", "debug=go",
-                           "gdb-pid=12", "fake_ide", "seccomp=on", "aio=2.4", "con1=none", "con15=null"}) {
+                           "gdb-pid=12", "fake_ide", "seccomp=on", "aio=2.4", "con1=none", "con63=null"}) {
     const Configuration c = accepted({word});
     EXPECT_EQ(c.init_environment, Words{}) << word;
     EXPECT_EQ(c.init_arguments, Words{}) << word;

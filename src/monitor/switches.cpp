@@ -16,7 +16,7 @@ using Wrong = std::optional<std::string>;
 
 constexpr uint64_t kMinimumMemory = uint64_t{16} << 20;
 constexpr unsigned kMaximumCpus = 256;
-constexpr unsigned kConsoles = 16, kSerialLines = 64;
+constexpr unsigned kConsoles = 64, kSerialLines = 64;
 
 std::string quoted(std::string_view text) { return "‘" + std::string(text) + "’"; }
 
@@ -148,7 +148,7 @@ Wrong set_log_console(Configuration& c, std::string_view value) {
     return number && *number < count;
   };
   if (name != "null" && !is_line("ttyS", kSerialLines) && !is_line("tty", kConsoles)) {
-    c.notes.push_back("console=" + std::string(value) + " has no effect: there is no such device. There are tty0 to tty15, ttyS0 to ttyS63, and null");
+    c.notes.push_back("console=" + std::string(value) + " has no effect: there is no such device. There are tty0 to tty63, ttyS0 to ttyS63, and null");
     return {};
   }
   // As on Linux, one that is named again counts where it stands last.
@@ -437,7 +437,7 @@ std::string describe_switches() {
   add("ubdN[FLAGS]=FILE[,BACKING]", "serve FILE as /dev/ubda (N is 0 or a) and so on; with BACKING, FILE takes what is changed;");
   add("", "flags: r read-only, s synchronous, d plain data, c not locked, t no discard; default: ubd0=root_fs");
   add("ubd=sync", "all disks that are named later are synchronous");
-  add("conN=IN[,OUT]", "what console N is connected to, tty0 to tty15 of the guest: fd:N, tty:PATH, pty, pts, port:N, xterm,");
+  add("conN=IN[,OUT]", "what console N is connected to, tty0 to tty63 of the guest: fd:N, tty:PATH, pty, pts, port:N, xterm,");
   add("", "null, none; default fd:0,fd:1 for console 0, and xterm for the others where $DISPLAY is set");
   add("sslN=IN[,OUT]", "what serial line N is connected to, ttyS0 to ttyS63 of the guest; default pty");
   add("con=, ssl=", "likewise, for all that have no switch of their own");

@@ -58,7 +58,7 @@ struct StartRequest {
   /// Of the terminal on the host that the console is.
   WindowSize window{};
   /// Which lines exist, by the bits: con1 and following (console 0 always does), and ssl0 and following.
-  uint32_t consoles = 1;
+  uint64_t consoles = 1;
   uint64_t serial_lines = 0;
   /// What lines of the log the console shows: those below this level, as console_loglevel of Linux.
   int console_level = 7;

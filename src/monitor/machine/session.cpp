@@ -156,7 +156,7 @@ init::StartRequest Session::make_request(Texts& texts) {
   for (unsigned number = 0; number < 3; ++number) request.stream_is_pipe[number] = stream_is_pipe_[number];
   request.error_is_output = error_is_output();
   if (terminal_) request.window = terminal_->window_size();
-  request.consoles = static_cast<uint32_t>(lines_->consoles() | 1);
+  request.consoles = lines_->consoles() | 1;
   request.serial_lines = lines_->serial_lines();
   const char* terminal_type = std::getenv("TERM");
   if (is_run()) {

@@ -245,7 +245,7 @@ class ConsoleLine {
 };
 
 /// Consoles come first, then serial lines.
-inline constexpr unsigned kConsoles = 16, kSerialLines = 64, kLines = kConsoles + kSerialLines;
+inline constexpr unsigned kConsoles = 64, kSerialLines = 64, kLines = kConsoles + kSerialLines;
 constexpr unsigned line_of_console(unsigned number) { return number; }
 constexpr unsigned line_of_serial(unsigned number) { return kConsoles + number; }
 

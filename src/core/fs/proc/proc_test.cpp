@@ -478,7 +478,7 @@ TEST_F(ProcTest, TerminalDriversHaveTheColumnsOfLinux) {
   const std::string drivers = get("/proc/tty/drivers");
   EXPECT_NE(drivers.find("/dev/console         /dev/console    5       1 system:console\n"), std::string::npos) << drivers;
   EXPECT_NE(drivers.find("/dev/ttyS       4 64-127 serial\n"), std::string::npos) << drivers;
-  EXPECT_NE(drivers.find("/dev/tty        4 0-15 console\n"), std::string::npos) << drivers;
+  EXPECT_NE(drivers.find("/dev/tty        4 0-63 console\n"), std::string::npos) << drivers;
   EXPECT_NE(drivers.find("pty_slave            /dev/pts      136 0-1048575 pty:slave\n"), std::string::npos) << drivers;
   EXPECT_EQ(get("/proc/tty/ldiscs"), "n_tty       0\n");
 }

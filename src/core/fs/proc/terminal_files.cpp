@@ -13,7 +13,7 @@ Result<void> show_terminal_drivers(const Context&, TextSink& sink) {
     uint32_t major, first, last;
     std::string_view type;
   };
-  constexpr uint32_t kLastPty = (1 << 20) - 1, kMasterMajor = 128, kLastConsole = 15;
+  constexpr uint32_t kLastPty = (1 << 20) - 1, kMasterMajor = 128, kLastConsole = tty::kFirstSerialMinor - 1;
   constexpr Driver kDrivers[] = {
       {"/dev/tty", "/dev/tty", tty::kAuxiliaryMajor, tty::kTtyMinor, tty::kTtyMinor, "system:/dev/tty"},
       {"/dev/console", "/dev/console", tty::kAuxiliaryMajor, tty::kConsoleMinor, tty::kConsoleMinor, "system:console"},
