@@ -21,6 +21,7 @@
 
 #include "core/abi/termios.h"
 #include "monitor/channels/channel_pair.h"
+#include "monitor/channels/helper_process.h"
 #include "monitor/event_loop.h"
 
 namespace umk::monitor {
@@ -81,8 +82,9 @@ struct ChannelContext {
   std::set<int> inherited;
   /// Told of each process that umk starts for a channel: a child of umk that is none of the machine's.
   std::function<void(pid_t)> on_helper = [](pid_t) {};
-  /// How long a line keeps its channels when the guest has closed it, and how long a window may take whose emulator has handed it over.
+  /// How long a line keeps its channels when the guest has closed it, and how long a window may take whose emulator has handed it over, or one to close.
   std::chrono::milliseconds patience{3000};
+  EndingHelpers ending{loop};
 };
 
 /// The line that a channel is for, and how it uses it.

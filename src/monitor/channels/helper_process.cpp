@@ -1,14 +1,19 @@
 #include "monitor/channels/helper_process.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <iterator>
+#include <utility>
 
 namespace umk::monitor {
 
@@ -79,5 +84,30 @@ std::unique_ptr<HelperProcess> HelperProcess::adopt(pid_t pid) {
 HelperProcess::~HelperProcess() { close(pidfd_); }
 
 void HelperProcess::signal(int number) { syscall(SYS_pidfd_send_signal, pidfd_, number, nullptr, 0); }
+
+EndingHelpers::Ending::Ending(EventLoop& loop, std::unique_ptr<HelperProcess> process)
+    : helper(std::move(process)), patience(loop, [this] { helper->signal(SIGKILL); }) {}
+
+void EndingHelpers::end(std::unique_ptr<HelperProcess> helper, std::chrono::milliseconds patience) {
+  helper->signal(SIGTERM);
+  endings_.emplace_back(loop_, std::move(helper));
+  const auto place = std::prev(endings_.end());
+  place->patience.start(patience);
+  loop_.watch(place->helper->end_fd(), EPOLLIN, [this, place](uint32_t) {
+    loop_.forget(place->helper->end_fd());
+    endings_.erase(place);
+  });
+}
+
+EndingHelpers::~EndingHelpers() {
+  constexpr int kLastMomentMs = 200;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kLastMomentMs);
+  for (Ending& ending : endings_) {
+    loop_.forget(ending.helper->end_fd());
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    pollfd entry{ending.helper->end_fd(), POLLIN, 0};
+    if (poll(&entry, 1, std::max(0, static_cast<int>(left.count()))) == 0) ending.helper->signal(SIGKILL);
+  }
+}
 
 }  // namespace umk::monitor

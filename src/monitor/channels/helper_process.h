@@ -1,11 +1,16 @@
 // HelperProcess: a program of the host that a channel needs, such as xterm(1). It ends with umk, however that ends.
+// EndingHelpers: those that are asked to end, until they have.
 #pragma once
 
 #include <sys/types.h>
 
+#include <chrono>
+#include <list>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "monitor/timer.h"
 
 namespace umk::monitor {
 
@@ -30,6 +35,25 @@ class HelperProcess {
 
   const pid_t pid_;
   const int pidfd_;
+};
+
+/// SIGTERM, and SIGKILL for who does not listen. What is left at the end of umk has a moment.
+class EndingHelpers {
+ public:
+  explicit EndingHelpers(EventLoop& loop) : loop_(loop) {}
+  ~EndingHelpers();
+
+  void end(std::unique_ptr<HelperProcess> helper, std::chrono::milliseconds patience);
+
+ private:
+  struct Ending {
+    Ending(EventLoop& loop, std::unique_ptr<HelperProcess> process);
+    std::unique_ptr<HelperProcess> helper;
+    Timer patience;
+  };
+
+  EventLoop& loop_;
+  std::list<Ending> endings_;
 };
 
 /// The file that execvp(3) would run; empty when there is none.

@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -509,6 +510,24 @@ TEST_F(WindowTest, IsOpenedByTheEmulatorAndEndsTheLineWhenItIsClosed) {
     if (end >= 0) close(end);
     return end < 0;
   }));
+}
+
+TEST_F(WindowTest, EmulatorThatRefusesToEndIsKilled) {
+  if (find_program("script").empty() || find_port_helper().empty()) GTEST_SKIP() << "script(1) or port-helper is missing";
+  std::ofstream(folder + "/emulator") << "#!/bin/sh\ntrap '' TERM\necho $$ > " << folder << "/pid\nshift 3\nscript -qfc \"$*\" " << folder
+                                      << "/typescript < " << folder << "/keys\nwhile :; do sleep 0.05; done\n";
+  for (const bool umk_ends : {false, true}) {
+    wish(umk_ends ? 2 : 1, true);
+    const int keys = open((folder + "/keys").c_str(), O_RDWR);
+    ASSERT_TRUE(turn_until([&] { return line().report() == ConsoleLine::Report{umk_ends ? 2u : 1u, State::Open, 0}; })) << log;
+    const pid_t pid = std::stoi(file("pid"));
+    if (umk_ends) windows = nullptr;
+    else wish(1, false);
+    int status = 0;
+    EXPECT_TRUE(turn_until([&] { return waitpid(pid, &status, WNOHANG) == pid; }));
+    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+    close(keys);
+  }
 }
 
 TEST_F(WindowTest, NeedsADisplay) {

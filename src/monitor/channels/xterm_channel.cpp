@@ -12,6 +12,7 @@
 #include <climits>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 namespace umk::monitor {
 
@@ -161,10 +162,9 @@ void XtermChannel::close() {
   if (helper_) helper_->signal(SIGKILL);
   helper_.reset();
   if (emulator_) {
-    emulator_->signal(SIGTERM);
     context_.loop.forget(emulator_->end_fd());
+    context_.ending.end(std::move(emulator_), context_.patience);
   }
-  emulator_.reset();
   user_ = nullptr;
 }
 
