@@ -4,13 +4,16 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "core/lib/mconsole_format/mconsole_format.h"
@@ -20,7 +23,7 @@ namespace umk::uml_mconsole {
 namespace {
 
 /// How often a silent machine is asked whether it is still there.
-constexpr int kLookMs = 500;
+constexpr std::chrono::milliseconds kLookInterval{500};
 
 sockaddr_un address_of(const std::string& path) {
   sockaddr_un address{};
@@ -48,23 +51,47 @@ std::string find_socket(const std::string& name) {
 
 }  // namespace
 
-Connection::Connection(const std::string& name) : name_(name), path_(find_socket(name)) {
+Connection::Connection(const std::string& name, std::chrono::milliseconds patience)
+    : name_(name), path_(find_socket(name)), patience_(patience) {
+  open_socket();
+}
+
+void Connection::open_socket() {
   fd_ = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  // A machine that takes no requests has a queue that is full at some time.
+  const timeval limit{patience_.count() / 1000, patience_.count() % 1000 * 1000};
+  setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   sockaddr_un own{};
   own.sun_family = AF_UNIX;
   // A name of the host's choice, in no directory: who has none is not answered.
   if (fd_ >= 0 && bind(fd_, reinterpret_cast<const sockaddr*>(&own), sizeof(sa_family_t)) == 0) return;
   const int error = errno;
-  if (fd_ >= 0) close(fd_);
+  if (fd_ >= 0) close(std::exchange(fd_, -1));
   throw ConnectionError(fmt::format("no socket: {}", std::strerror(error)));
 }
 
-Connection::~Connection() { close(fd_); }
+Connection::~Connection() {
+  if (fd_ >= 0) close(fd_);
+}
+
+void Connection::give_up() {
+  // The late answer goes to a socket that is no more.
+  close(std::exchange(fd_, -1));
+  open_socket();
+  throw ConnectionError(fmt::format("{}: the machine has said nothing for {} s; -t sets how long it may", name_, patience_.count() / 1000.0));
+}
 
 void Connection::wait_for_packet() {
+  const auto start = std::chrono::steady_clock::now();
   for (;;) {
+    auto wait = kLookInterval;
+    if (patience_.count() > 0) {
+      const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start);
+      if (waited >= patience_) give_up();
+      wait = std::min(wait, patience_ - waited);
+    }
     pollfd entry{fd_, POLLIN, 0};
-    const int ready = poll(&entry, 1, kLookMs);
+    const int ready = poll(&entry, 1, static_cast<int>(wait.count()));
     if (ready > 0) return;
     if (ready < 0 && errno != EINTR) throw ConnectionError(fmt::format("poll: {}", std::strerror(errno)));
     // A machine that ended will not answer any more.
@@ -82,8 +109,10 @@ Outcome Connection::ask(std::string_view request, const std::function<void(std::
     throw ConnectionError(fmt::format("a command has at most {} bytes", mconsole_format::kTextBytes - 1));
   mconsole_format::write_request(packet, request);
   const sockaddr_un address = address_of(path_);
-  while (sendto(fd_, packet.data(), packet.size(), 0, reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
+  while (sendto(fd_, packet.data(), packet.size(), 0, reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) {
+    if (errno == EAGAIN) give_up();
     if (errno != EINTR) throw ConnectionError(fmt::format("{}: {}", path_, std::strerror(errno)));
+  }
 
   Outcome outcome;
   for (bool is_first = true;; is_first = false) {

@@ -98,7 +98,7 @@ int Session::quit() {
 }
 
 int Session::switch_to(const std::string& name) {
-  connection_ = std::make_unique<Connection>(name);
+  connection_ = std::make_unique<Connection>(name, connection_->patience());
   if (output_ == Output::Text) fmt::print("Switched to '{}'\n", name);
   return 0;
 }
