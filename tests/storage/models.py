@@ -120,7 +120,7 @@ def outcome_problems(outcome, where):
     if outcome.timed_out:
         problems.append(f"{where}: stopped at its time limit")
     if outcome.status != 0 or not outcome.output.endswith(b"done\n"):
-        problems += [f"{where}: exit status {outcome.status}"] + harness.tail(outcome.error + outcome.output, 70)
+        problems += [f"{where}: exit status {outcome.status}"] + harness.tail(outcome.output, 10) + harness.tail(outcome.error, 60)
     if outcome.leftovers:
         problems.append("left behind: " + ", ".join(outcome.leftovers))
     return problems
@@ -202,8 +202,8 @@ TESTS = {
     "trees_ext3": lambda f, seed, n: check_trees(f, program("tree_model", seed, 1500 * n, 2), "-t ext3 -N 40000", "ext3"),
     "trees_ext2": lambda f, seed, n: check_trees(f, program("tree_model", seed, 1500 * n, 2), "-t ext2 -b 1024 -N 20000", "ext2"),
     "trees_little_memory": lambda f, seed, n: check_trees(f, program("tree_model", seed, 2000 * n, 4), "-t ext4 -N 40000", switches=SMALL_MEMORY),
-    "trees_small_journal": lambda f, seed, n: check_trees(f, program("tree_model", seed, 2000 * n, 4), "-t ext4 -b 1024 -J size=1 -O orphan_file -N 20000"),
-    "crowd": lambda f, seed, n: check_crowd(f, program("tree_crowd", seed, 6000 * n, 8), "-t ext4"),
+    "trees_small_journal": lambda f, seed, n: check_trees(f, program("tree_model", seed, 2000 * n, 4), "-t ext4 -b 1024 -J size=1 -O orphan_file -N 40000"),
+    "crowd": lambda f, seed, n: check_crowd(f, program("tree_crowd", seed, 6000 * n, 8), "-t ext4", size=128 * MIB),
     "crowd_ext2": lambda f, seed, n: check_crowd(f, program("tree_crowd", seed, 3000 * n, 4), "-t ext2", "ext2"),
     "crowd_on_a_full_disk": lambda f, seed, n: check_crowd(f, program("tree_crowd", seed, 6000 * n, 6, "full"), "-t ext4 -b 1024", size=4 * MIB),
 }

@@ -109,6 +109,22 @@ print(os.system("true"), field("pgsteal_direct", "/proc/vmstat") > 10000)
     return check(folder, 256 * MIB, script, "True\n0\nTrue\nTrue\n0 True\n", "mem=96M")
 
 
+def check_many_names(folder):
+    """Names and inodes that were used once take a part of a small machine's memory, and make way for programs."""
+    script = """
+for i in range(20000):
+    os.close(os.open("n" * 120 + str(i), os.O_CREAT | os.O_WRONLY))
+print(field("Slab:") < 28 << 10)
+before = field("Slab:")
+memory = mmap.mmap(-1, 40 << 20, mmap.MAP_PRIVATE)
+for at in range(0, len(memory), 4096):
+    memory[at] = 1
+time.sleep(0.2)
+print(sum(memory[::4096]), field("Slab:") < before)
+"""
+    return check(folder, 64 * MIB, script, "True\n10240 True\n", "mem=64M", features="-t ext4 -N 30000")
+
+
 def check_append_beside_sync(folder):
     """One appends, others sync: whatever page they write out in between, what the one has synced is on the disk."""
     script = """
@@ -138,7 +154,7 @@ print(len(got) == len(text), next((i for i in range(min(len(got), len(text))) if
     return check(folder, 64 * MIB, script, "True equal\n", features="-t ext4 -b 1024")
 
 
-CHECKS = [check_ways_to_a_file, check_age, check_append_beside_sync, check_little_memory]
+CHECKS = [check_ways_to_a_file, check_age, check_append_beside_sync, check_little_memory, check_many_names]
 
 
 def run_all(report, wanted):

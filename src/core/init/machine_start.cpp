@@ -1,5 +1,7 @@
 #include "core/init/machine_start.h"
 
+#include <algorithm>
+
 #include "core/drivers/block_files/block_files.h"
 #include "core/drivers/console/console_driver.h"
 #include "core/drivers/console/tty_log.h"
@@ -225,7 +227,9 @@ Result<void> make_parts(Kernel& kernel, Parts& parts, const StartRequest& reques
   kernel.page_cache = &parts.page_cache;
   kernel.vdso = &parts.vdso;
   KernelHeap::global().pages().set_account(&parts.account);
-  parts.vfs = TRY(vfs::Vfs::create());
+  // A name with its inode takes up to 2 KiB; a quarter of the memory may be theirs.
+  constexpr uint64_t kMostNames = 32768, kMemoryForName = 8192;
+  parts.vfs = TRY(vfs::Vfs::create(std::min(kMostNames, parts.account.limit() / kMemoryForName)));
   vfs::Vfs& vfs = *parts.vfs;
   kernel.vfs = &vfs;
   parts.sockets = TRY(make_unique<socket::SocketLayer>(&vfs));

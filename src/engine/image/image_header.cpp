@@ -11,6 +11,7 @@
 #include "core/kernel/mm/cache_window.h"
 #include "core/kernel/mm/page_cache.h"
 #include "core/kernel/task/kernel.h"
+#include "core/kernel/vfs/vfs.h"
 #include "core/memory/kernel_heap.h"
 #include "engine/gate/call_filter.h"
 #include "engine/gate/gate.h"
@@ -157,6 +158,23 @@ void start_attached_nursery() { run_attached(nursery_attached, nullptr); }
 
 }  // namespace
 
+namespace {
+/// What can be read again goes: pages of files, and if these are not enough names, with the inodes that nobody else holds.
+uint64_t reclaim_memory(uint64_t bytes) {
+  constexpr size_t kNamesAtOnce = 1024;
+  Kernel& kernel = *machine().kernel;
+  const MemoryAccount& account = kernel.cache_window->account();
+  const uint64_t freed = kernel.page_cache->reclaim_thoroughly(bytes / kPageSize + 1) * kPageSize;
+  const uint64_t charged = account.charged();
+  uint64_t by_names = 0;
+  while (freed + by_names < bytes && kernel.vfs->dentries().shrink(kNamesAtOnce) != 0) {
+    const uint64_t now = account.charged();
+    by_names = now < charged ? charged - now : 0;
+  }
+  return freed + by_names;
+}
+}  // namespace
+
 /// Found by the monitor through the image's ELF entry point.
 extern "C" {
 extern const ImageHeader umk_image_header;
@@ -186,7 +204,7 @@ extern const ImageHeader umk_image_header;
                .is_overcommitted = [] { return machine().kernel->cache_window->account().is_overcommitted(); },
                .limit_bytes = [] { return machine().kernel->cache_window->account().limit(); },
                .charged_bytes = [] { return machine().kernel->cache_window->account().charged(); },
-               .reclaim = [](uint64_t bytes) { return machine().kernel->page_cache->reclaim_thoroughly(bytes / kPageSize + 1) * kPageSize; },
+               .reclaim = reclaim_memory,
                .make_way = [] { machine().kernel->page_cache->make_way_for_commitments(); },
                .list_users = list_memory_users,
                .kill = kill_for_memory},

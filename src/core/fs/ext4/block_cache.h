@@ -77,8 +77,9 @@ class BlockCache {
     ~Checker() = default;
   };
 
-  BlockCache(block::BlockDevice& device, uint32_t block_size, uint64_t block_count, Checker& checker)
-      : device_(device), block_size_(block_size), block_count_(block_count), limit_(kBytes / block_size), checker_(checker) {}
+  /// Keeps about `bytes` of blocks that nobody holds.
+  BlockCache(block::BlockDevice& device, uint32_t block_size, uint64_t block_count, uint64_t bytes, Checker& checker)
+      : device_(device), block_size_(block_size), block_count_(block_count), limit_(bytes / block_size), checker_(checker) {}
   ~BlockCache();
   BlockCache(const BlockCache&) = delete;
   BlockCache& operator=(const BlockCache&) = delete;
@@ -101,8 +102,6 @@ class BlockCache {
   void set_block_count(uint64_t count) { block_count_.store(count, std::memory_order_relaxed); }
 
  private:
-  static constexpr uint32_t kBytes = 16 << 20;
-
   struct BlockOf {
     using type = uint64_t;
     type operator()(const Buffer& buffer) const { return buffer.block(); }

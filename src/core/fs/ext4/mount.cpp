@@ -48,6 +48,9 @@ Result<Geometry> read_geometry(block::BlockDevice& device, Bytes superblock, boo
   return parsed;
 }
 
+// How much metadata each filesystem keeps: as much as this, and no more than a part of the machine's memory.
+constexpr uint64_t kMetadataBytes = 16 << 20, kPartForMetadata = 16;
+
 bool may_be_written(block::BlockDevice& device, const Geometry& geometry) {
   const uint32_t unknown = (geometry.ro_compat & ~ro_compat::kSupported) | (geometry.ro_compat & ro_compat::kReadOnly);
   if (unknown == 0) return true;
@@ -106,7 +109,7 @@ Volume::Volume(std::string_view type_name, RefPtr<block::BlockDevice> device, mm
       page_cache_(page_cache),
       geometry_(geometry),
       options_(options),
-      cache_(*device_, geometry.block_size, geometry.block_count, *this),
+      cache_(*device_, geometry.block_size, geometry.block_count, std::min(kMetadataBytes, page_cache.window().account().limit() / kPartForMetadata), *this),
       journal_(cache_, *this) {
   journal_.set_barriers(options.barriers);
   journal_.set_commit_interval(options.commit_seconds);

@@ -317,15 +317,16 @@ size_t DentryCache::evict_bucket(Bucket& bucket, Wanted&& wanted) {
   return count;
 }
 
-void DentryCache::evict_some() {
-  // A clock hand over the buckets: a name that was used since the hand last passed gets a second chance.
-  constexpr size_t kEnough = 64;
+size_t DentryCache::evict(size_t enough, unsigned rounds) {
+  // A clock hand over the buckets: a name that was used since the hand last passed gets a second chance. A name keeps its parent, which only
+  // the next round finds.
   const size_t buckets = bucket_mask_ + 1;
   size_t evicted = 0;
-  for (size_t step = 0; step < buckets && evicted < kEnough; ++step) {
+  for (size_t step = 0; step < rounds * buckets && evicted < enough; ++step) {
     Bucket& bucket = buckets_[hand_.fetch_add(1, std::memory_order_relaxed) & bucket_mask_];
     evicted += evict_bucket(bucket, [](Dentry& dentry) { return !dentry.recently_used_.exchange(false, std::memory_order_relaxed); });
   }
+  return evicted;
 }
 
 void DentryCache::purge(const Superblock* superblock) {

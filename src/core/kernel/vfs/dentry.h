@@ -107,8 +107,10 @@ class DentryCache {
 
   /// Lets unused names go when there are too many. Call with no lock held: inodes may be released.
   void trim() {
-    if (count_.load(std::memory_order_relaxed) > limit_) [[unlikely]] evict_some();
+    if (count_.load(std::memory_order_relaxed) > limit_) [[unlikely]] evict(kEvictedAtOnce, 1);
   }
+  /// Lets about `wanted` unused names go, those first that were not looked up lately; returns how many went. Like trim().
+  size_t shrink(size_t wanted) { return evict(wanted, 3); }
   /// Drops all unused names of a filesystem (umount), or of all (drop_caches).
   void purge(const Superblock* superblock);
   size_t count() const { return count_.load(std::memory_order_relaxed); }
@@ -129,7 +131,8 @@ class DentryCache {
   void chain(Dentry& dentry);
   bool unchain(Dentry& dentry, uint32_t most_references = UINT32_MAX);
   void leave_parent(Dentry& dentry);
-  void evict_some();
+  static constexpr size_t kEvictedAtOnce = 64;
+  size_t evict(size_t enough, unsigned rounds);
   /// Takes unused dentries that `wanted` admits off one bucket and releases them; returns how many.
   template <typename Wanted>
   size_t evict_bucket(Bucket& bucket, Wanted&& wanted);

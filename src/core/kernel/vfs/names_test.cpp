@@ -25,6 +25,21 @@ TEST_F(Names, MakingWhatIsThereFails) {
   EXPECT_EQ(mkdir("/e/"), 0);
 }
 
+TEST_F(Names, ThatNobodyUsesGoWhenMemoryIsShort) {
+  ASSERT_EQ(mkdir("/used"), 0);
+  for (int i = 0; i < 500; ++i) EXPECT_EQ(vfs_->lookup(me(), at("/used/absent" + std::to_string(i))).code(), ENOENT);
+  const Path used = vfs_->lookup(me(), at("/used")).take();
+  const size_t before = vfs_->dentries().count();
+  ASSERT_GE(before, 500u);
+  const size_t some = vfs_->dentries().shrink(100);
+  EXPECT_GE(some, 100u);
+  EXPECT_LT(some, 500u);
+  EXPECT_EQ(vfs_->dentries().count(), before - some);
+  EXPECT_GE(some + vfs_->dentries().shrink(SIZE_MAX), 500u);
+  EXPECT_EQ(vfs_->dentries().shrink(SIZE_MAX), 0u);
+  EXPECT_EQ(vfs_->lookup(me(), at("/used")).take().dentry.get(), used.dentry.get());
+}
+
 TEST_F(Names, UmaskAndSetGroupIdDirectoriesDecideModes) {
   EXPECT_EQ(mkdir("/d"), 0);
   EXPECT_EQ(inode("/d").mode() & 07777, 0755u);
