@@ -16,10 +16,11 @@ import threading
 import time
 
 import harness
+import shells
 from boot import PROMPT, Terminal
 from host_lines import Stream, announced, attach, connect, differs, free_port, paste, run_getty, run_shell
 from managed_machine import Machine
-from windows import check_xterm, check_xterm_with_our_helper
+from windows import check_screenshot, check_xterm, check_xterm_with_our_helper
 
 NOBODY = 65534
 
@@ -194,7 +195,7 @@ def check_descriptors(folder):
         os.set_inheritable(fd, True)
     switches = [f"con1=fd:{theirs.fileno()}", f"con2=null,fd:{writer}", "con3=fd:77", f"con4=fd:{theirs.fileno()},null"]
 
-    words = [harness.UMK, "umid=box", f"uml_dir={folder}/uml", "con0=fd:0,fd:1", *switches]
+    words = [harness.UMK, "umid=box", f"uml_dir={folder}/uml", "con0=fd:0,fd:1", "env=SHELLS=", *switches]
     log = os.path.join(folder, "log")
     with open(log, "wb") as output:
         process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=output, stderr=output, pass_fds=[theirs.fileno(), writer])
@@ -388,8 +389,8 @@ def check_ordinary_user(folder):
     return problems
 
 
-CHECKS = [check_pts, check_telnet, check_xterm, check_xterm_with_our_helper, check_no_display, check_terminal, check_descriptors, check_paste, check_floods,
-          check_changes, check_console_elsewhere, check_ordinary_user]
+CHECKS = [check_pts, check_telnet, check_xterm, check_xterm_with_our_helper, check_screenshot, check_no_display, check_terminal, check_descriptors, check_paste, check_floods,
+          check_changes, check_console_elsewhere, check_ordinary_user, *shells.CHECKS]
 
 
 def telling(check):

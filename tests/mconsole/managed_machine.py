@@ -74,13 +74,15 @@ class Client:
 class Machine:
     """umk on pipes: what is typed goes to console 0, what the console shows goes to a file."""
 
-    def __init__(self, folder, name="box", switches=(), types=False, directory=None, setup=None, log=None):
+    def __init__(self, folder, name="box", switches=(), types=False, directory=None, setup=None, log=None, shells=False):
         self.directory = directory or os.path.join(folder, "uml")
         self.name = name
         self.socket = os.path.join(self.directory, name, "mconsole")
         self.log = log or os.path.join(folder, name + ".log")
         self.seen = 0
-        words = [harness.UMK, f"umid={name}", f"uml_dir={self.directory}", f"con0={'fd:0' if types else 'null'},fd:1", *switches]
+        # Lines belong to the tests, unless they want the shells of the embedded root there.
+        words = [harness.UMK, f"umid={name}", f"uml_dir={self.directory}", f"con0={'fd:0' if types else 'null'},fd:1"]
+        words += [*([] if shells else ["env=SHELLS="]), *switches]
         self.started = time.monotonic()
         with open(self.log, "wb"):
             pass
