@@ -13,12 +13,12 @@ DEBIANS = "/usr/bin/uml_watchdog"
 
 # Says how it was called, that it is ready, how often it was petted, and that its input ended.
 TAME = """#!/bin/sh
-exec 3> "{log}"
-echo "called $*" >&3
+exec 3>> "{log}"
+echo "$$ called $*" >&3
 printf x
 count=0
-while read -r line; do count=$((count + 1)); echo "pet $count" >&3; done
-echo end >&3
+while read -r line; do count=$((count + 1)); echo "$$ pet $count" >&3; done
+echo "$$ end" >&3
 """
 LAME = "#!/bin/sh\nexit 1\n"
 
@@ -78,7 +78,7 @@ def install(folder, text):
 
 
 def lines_of(path, count, seconds=5):
-    """What the dog has written, once there are so many lines."""
+    """What dogs have written, once there are so many lines: those of each dog, in the order of their calls."""
     deadline = time.monotonic() + seconds
     lines = []
     while len(lines) < count and time.monotonic() < deadline:
@@ -88,7 +88,11 @@ def lines_of(path, count, seconds=5):
                 lines = file.read().splitlines()
         except OSError:
             pass
-    return lines
+    dogs = {}
+    for line in lines:
+        number, text = line.split(" ", 1)
+        dogs.setdefault(number, []).append(text)
+    return list(dogs.values())
 
 
 def check_calls(folder):
@@ -96,9 +100,9 @@ def check_calls(folder):
     log = os.path.join(folder, "log")
     outcome = harness.run_guest(["python3", "-c", PROGRAM], env=install(folder, TAME.format(log=log)))
     problems = differs("answers", outcome.output.decode(), ANSWERS)
-    lines = lines_of(log, 3)  # the second dog's
-    problems += differs("its switch", lines[0].split()[:2] if lines else None, ["called", "-pid"])
-    problems += differs("what it saw", lines[1:], ["pet 1", "end"])
+    dogs = lines_of(log, 5 + 3)  # the first one may still be at its end when the second one is called
+    problems += differs("their switch", [lines[0].split()[:2] for lines in dogs], [["called", "-pid"]] * 2)
+    problems += differs("what they saw", [lines[1:] for lines in dogs], [["pet 1", "pet 2", "pet 3", "end"], ["pet 1", "end"]])
     return problems + (harness.tail(outcome.error) if problems else [])
 
 

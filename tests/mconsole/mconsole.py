@@ -2,6 +2,7 @@
 
 import os
 import pty
+import random
 import re
 import select
 import shutil
@@ -139,6 +140,9 @@ ANSWERS = [
     ("sysrq", 0, r"/sysrq: HELP : .*\n/"),
     ("sysrq 9", 0, "sysrq: Changing Loglevel\nsysrq: Loglevel set to 9\n"),
     ("sysrq s", 0, "sysrq: Emergency Sync\nEmergency Sync complete\n"),
+    ("sysrq !", 0, r"/sysrq: HELP : .*\n/"),
+    ("sysrq n", 0, "sysrq: Nice All RT Tasks\nNo task is real-time\n"),
+    ("sysrq j", 0, "sysrq: Emergency Thaw of all frozen filesystems\nNo filesystem is frozen\n"),
 ]
 
 
@@ -222,6 +226,15 @@ def check_tools(folder):
         machine.expect("line 99 of a long log")
         outcome = subprocess.run([TOOL, "nobody"], capture_output=True, text=True, env=environment, timeout=30, check=False)
         problems += differs("no such machine", outcome.returncode, 1)
+        # A machine that does not answer, until its queue takes no more, and then does.
+        os.kill(machine.process.pid, signal.SIGSTOP)
+        for _ in range(14):
+            outcome = subprocess.run([TOOL, "-t", "0.1", machine.socket, "version"], capture_output=True, text=True, timeout=30, check=False)
+            silent = "the machine has said nothing for 0.1 s" in outcome.stderr
+            problems += differs("a machine that is silent", (outcome.stdout, silent, outcome.returncode), ("", True, 1))
+        os.kill(machine.process.pid, signal.SIGCONT)
+        outcome = subprocess.run([TOOL, "--timeout=20", machine.socket, "config", "con0"], capture_output=True, text=True, timeout=30, check=False)
+        problems += differs("and one that answers again", (outcome.stdout, outcome.returncode), ("OK null,fd:1\n", 0))
         outcome = subprocess.run([TOOL, "box", "int"], capture_output=True, text=True, env=environment, timeout=30, check=False)
         problems += differs("int", (outcome.stdout, outcome.returncode), ("OK \n", 0))
         problems += differs("status after int", machine.end(), 1)
@@ -345,7 +358,7 @@ def check_users(folder):
 
 
 def check_floods(folder):
-    """Many clients at once, and some that never read: all answers come, whole, and the machine goes on."""
+    """Many clients at once, some that never read, and some that send rubbish: all answers come, whole, and the machine goes on."""
     problems = []
     with Machine(folder) as machine:
         machine.wait_until_up()
@@ -367,12 +380,34 @@ def check_floods(folder):
             except (OSError, AssertionError) as problem:
                 failures.append(f"client {number}: {problem}")
 
+        def send_rubbish(number):
+            chance = random.Random(number)
+            for round_number in range(300):
+                client = deaf[round_number % len(deaf)] if number % 2 else None
+                size = chance.choice((0, 3, 11, 12, 40, 524, 4000))
+                packet = bytearray(chance.randbytes(size))
+                if chance.random() < 0.5:
+                    # What follows a right head is a request that does no harm.
+                    packet[:12] = struct.pack("<III", MAGIC, chance.choice((0, VERSION, 3)), chance.choice((0, 4, 511, 512, 1 << 31)))
+                    packet[12:] = b"go" + bytes(max(0, size - 14))
+                try:
+                    if client:
+                        client.send_bytes(bytes(packet))
+                    else:
+                        with Client(machine.socket) as short:
+                            short.send_bytes(bytes(packet))
+                except OSError as problem:
+                    failures.append(f"rubbish of client {number}: {problem}")
+                    return
+
         clients = [threading.Thread(target=ask_often, args=(number,)) for number in range(12)]
+        clients += [threading.Thread(target=send_rubbish, args=(number,)) for number in range(4)]
         for client in clients:
             client.start()
         for client in clients:
             client.join()
         problems += failures[:5]
+        problems += matches("after all that", machine.ask("version")[1], r"Linux .*")
         for client in deaf:
             client.socket.close()
         problems += differs("status", machine.halt(), 0)
@@ -469,6 +504,41 @@ def check_disks(folder):
     return problems
 
 
+def check_memory(folder):
+    """Memory that is taken out of the machine goes back to the host, and comes again when it is put back; what programs use stays theirs."""
+    problems = []
+    image = os.path.join(folder, "disk.img")
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", image, "160M"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with Machine(folder, switches=[f"ubd1={image}", "mem=256M"], types=True) as machine:
+        def on_host():
+            """Bytes of the kernel's memory files that the host has backed."""
+            total = 0
+            for name in os.listdir(f"/proc/{machine.process.pid}/fd"):
+                path = f"/proc/{machine.process.pid}/fd/{name}"
+                if "/memfd:" in os.readlink(path):
+                    total += os.stat(path).st_blocks * 512
+            return total
+
+        machine.wait_until_up()
+        machine.command("mkdir -p /mnt; mount -t ext4 /dev/ubdb /mnt; dd if=/dev/urandom of=/mnt/file bs=1M count=128 2> /dev/null; sync; md5sum /mnt/file > /tmp/sum", 60)
+        full = on_host()
+        problems += differs("take memory", machine.ask("config mem=-192M"), (0, ""))
+        taken = on_host()
+        if not full - taken > 64 << 20:
+            problems.append(f"the host got back {(full - taken) >> 20} MiB of {full >> 20}")
+        problems += differs("files are read all the same", machine.command("md5sum -c /tmp/sum", 60), "/mnt/file: OK\n")
+        if not on_host() < full - (64 << 20):
+            problems.append(f"the page cache grew to {on_host() >> 20} MiB again")
+        problems += differs("more than there is", machine.ask("config mem=-1G")[0] in (0, 1), True)
+        problems += matches("the machine lives", machine.command("echo alive"), "alive\n")
+        problems += differs("put back", machine.ask("config mem=+1G"), (0, ""))
+        problems += differs("all is there", machine.command("md5sum -c /tmp/sum; md5sum -c /tmp/sum", 60), "/mnt/file: OK\n" * 2)
+        if not on_host() > taken + (64 << 20):
+            problems.append(f"the page cache has only {on_host() >> 20} MiB after all was put back")
+        problems += differs("status", machine.halt(), 0)
+    return problems
+
+
 def check_notices(folder):
     """Socket, words of programs, panic: what a listener on the host is told."""
     problems = []
@@ -522,6 +592,24 @@ def check_sysrq(folder):
         machine.command("(while :; do :; done) & sleep 0.2")
         problems += matches("p", machine.ask("sysrq p")[1], r"sysrq: Show Regs\nCPU: - PID: \d+ Comm: \S+\nRIP: .*")
         problems += matches("l", machine.ask("sysrq l")[1], r"sysrq: Show backtrace of all active CPUs\ntask:\S+ +state:R .*")
+        # Timers, by what they are for; and a console that somebody's program has left raw.
+        machine.command("timeout 1000 sleep 1000 & sleep 0.1")
+        problems += matches("q", machine.ask("sysrq q")[1], r"sysrq: Show clockevent devices [^\n]*\nnow at \d+ nsecs\nactive timers: \d+\n.*")
+        # What the guest allows, which /proc/sysrq-trigger does not ask about.
+        problems += differs("all is allowed", machine.command("cat /proc/sys/kernel/sysrq; ls -l /proc/sys/kernel/sysrq | cut -c1-10"), "1\n-rw-r--r--\n")
+        machine.command("echo 438 > /proc/sys/kernel/sysrq")
+        problems += differs("t is forbidden", machine.ask("sysrq t"), (0, "sysrq: This sysrq operation is disabled.\n"))
+        problems += differs("s is allowed", machine.ask("sysrq s"), (0, "sysrq: Emergency Sync\nEmergency Sync complete\n"))
+        problems += matches("t in the guest", machine.command("dmesg -c > /dev/null; echo t > /proc/sysrq-trigger; dmesg | head -1"), r".*sysrq: Show State\n")
+        machine.command("echo 0 > /proc/sys/kernel/sysrq")
+        problems += differs("nothing is allowed", machine.ask("sysrq h"), (0, ""))
+        problems += differs("no number", machine.command("echo x > /proc/sys/kernel/sysrq; cat /proc/sys/kernel/sysrq")[-2:], "0\n")
+        machine.command("echo 1 > /proc/sys/kernel/sysrq")
+        # A shell changes the settings itself whenever it reads a line.
+        machine.type("stty raw -echo; stty -a | tr -d '\\n'; echo is-$((1)); sleep 2; stty -a; echo was-$((1))")
+        machine.expect(r" -icanon[^\n]*is-1")
+        problems += differs("r", machine.ask("sysrq r"), (0, "sysrq: Keyboard mode set to system default\n"))
+        machine.expect(r" icanon(.|\n)* echo (.|\n)*was-1")
         problems += matches("h in the guest", machine.command("echo h > /proc/sysrq-trigger; dmesg | tail -1"), r".*sysrq: HELP : .*\n")
         pid = machine.process.pid
         problems += differs("b", machine.ask("sysrq b"), (0, ""))
@@ -569,6 +657,18 @@ def check_ends(folder):
         os.kill(machine.process.pid, signal.SIGTERM)
         problems += differs("SIGTERM ends and does not restart", machine.end(), 0)
     problems += is_left(machine)
+    # An init that will not hear of the end: a second SIGTERM does not ask it.
+    inittab = "::sysinit:/bin/echo deaf\\n::ctrlaltdel:/bin/echo I was asked\\n"
+    with Machine(folder, switches=["init=/bin/sh", "--", "-c", f"printf '{inittab}' > /etc/inittab; exec busybox init"]) as machine:
+        machine.expect("deaf")
+        os.kill(machine.process.pid, signal.SIGTERM)
+        machine.expect("asked to end by SIGTERM; a second one halts at once")
+        machine.expect("I was asked")
+        time.sleep(0.3)
+        problems += differs("still there", machine.process.poll(), None)
+        os.kill(machine.process.pid, signal.SIGTERM)
+        problems += differs("status after the second SIGTERM", machine.end(5), 1)
+    problems += is_left(machine)
     for number in (signal.SIGINT, signal.SIGQUIT):
         with Machine(folder) as machine:
             machine.wait_until_up()
@@ -591,6 +691,9 @@ def check_daemon(folder):
     with Machine(folder, setup=close_streams) as machine:
         machine.wait_until_up()
         problems += matches("runs", machine.ask("proc 1/status")[1], r"\nName:\tinit\n.*")
+        # Who logs out hangs up what he started.
+        os.kill(machine.process.pid, signal.SIGHUP)
+        problems += matches("runs after SIGHUP", machine.ask("proc 1/comm")[1], r"\n(init|sh)\n")
         problems += differs("no terminal on the host", [name for name in os.listdir(f"/proc/{machine.process.pid}/fd")
                                                          if "/dev/pts" in os.readlink(f"/proc/{machine.process.pid}/fd/{name}")], [])
         os.kill(machine.process.pid, signal.SIGTERM)
@@ -669,7 +772,7 @@ def check_start_time(folder):
 
 
 CHECKS = [check_umid, check_killed_on_a_terminal, check_commands, check_tools, check_prompt, check_packets, check_users, check_floods,
-          check_stop_and_go, check_disks, check_notices, check_sysrq, check_ends, check_daemon, check_log_levels, check_many,
+          check_stop_and_go, check_disks, check_memory, check_notices, check_sysrq, check_ends, check_daemon, check_log_levels, check_many,
           check_start_time]
 
 
