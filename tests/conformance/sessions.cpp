@@ -299,3 +299,21 @@ CASE(system_identity) {
   shown("unknown call", syscall(1000));
   shown("unknown call", syscall(-1));
 }
+
+CASE(process_switches) {
+  int value = -1;
+  shown("time stamp counter", prctl(PR_GET_TSC, &value));
+  shown("value", value);
+  shown("time stamp counter, bad", prctl(PR_GET_TSC, bad()));
+  shown("timing", prctl(PR_GET_TIMING));
+  shown("statistical", prctl(PR_SET_TIMING, PR_TIMING_STATISTICAL));
+  shown("by time stamp", prctl(PR_SET_TIMING, PR_TIMING_TIMESTAMP));
+  shown("huge pages", prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0));
+  shown("without", prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0));
+  in_child("child", [] { shown("huge pages", prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0)); });
+  shown("with", prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0));
+  shown("huge pages", prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0));
+  shown("more arguments", prctl(PR_GET_THP_DISABLE, 1, 0, 0, 0));
+  shown("more arguments", prctl(PR_SET_THP_DISABLE, 1, 0, 1, 0));
+  shown("nothing", prctl(9999, 0, 0, 0, 0));
+}

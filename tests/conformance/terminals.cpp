@@ -379,3 +379,27 @@ CASE(locked_settings) {
   tcgetattr(slave, &settings);
   say("input %x local %x", settings.c_iflag, settings.c_lflag);
 }
+
+CASE(hang_up_by_call) {
+  int master = -1;
+  int slave = -1;
+  openpty(&master, &slave, nullptr, nullptr, nullptr);
+  in_child("leader", [&] {
+    signal(SIGHUP, [](int) { say("got HUP"); });
+    setsid();
+    shown("without a terminal", syscall(SYS_vhangup));
+    ioctl(slave, TIOCSCTTY, 0);
+    in_child("nobody", [] {
+      setresuid(65534, 65534, 65534);
+      shown("vhangup", syscall(SYS_vhangup));
+    });
+    shown("vhangup", syscall(SYS_vhangup));
+    char c = 0;
+    shown("read", read(slave, &c, 1));
+    shown("write", write(slave, "x", 1));
+    opened("/dev/tty", open("/dev/tty", O_RDWR));
+    const int again = ifd("again", open(ptsname(master), O_RDWR | O_NOCTTY));
+    shown("write", write(again, "x", 1));
+    shown("once more", syscall(SYS_vhangup));
+  });
+}

@@ -11,7 +11,7 @@ enum Option : int {
   kSetParentDeathSignal = 1, kGetParentDeathSignal = 2, kGetDumpable = 3, kSetDumpable = 4, kGetKeepCaps = 7, kSetKeepCaps = 8, kGetTiming = 13,
   kSetTiming = 14, kSetName = 15, kGetName = 16, kBoundingRead = 23, kBoundingDrop = 24, kGetTsc = 25, kGetSecurebits = 27, kSetSecurebits = 28,
   kSetTimerSlack = 29, kGetTimerSlack = 30, kSetChildSubreaper = 36, kGetChildSubreaper = 37, kSetNoNewPrivs = 38, kGetNoNewPrivs = 39,
-  kGetTidAddress = 40, kAmbient = 47,
+  kGetTidAddress = 40, kSetThpDisable = 41, kGetThpDisable = 42, kAmbient = 47,
 };
 
 Result<int64_t> set_keep_caps(Task& task, uint64_t value) {
@@ -151,6 +151,13 @@ Result<int64_t> sys_prctl(Task& task, int option, uint64_t a, uint64_t b, uint64
     case kGetNoNewPrivs:
       if (a || b || c || d) return error(EINVAL);
       return task.no_new_privileges;
+    case kSetThpDisable:
+      if (b || c || d) return error(EINVAL);
+      process.refuses_huge_pages.store(a != 0);
+      return 0;
+    case kGetThpDisable:
+      if (a || b || c || d) return error(EINVAL);
+      return process.refuses_huge_pages.load();
     case kGetTidAddress:
       TRY(UserPtr<uint64_t>(a).write(task.clear_child_tid));
       return 0;

@@ -178,6 +178,18 @@ Result<int64_t> sys_getpgid(Task& task, int32_t pid) {
 Result<int64_t> sys_getpgrp(Task& task) { return sys_getpgid(task, 0); }
 Result<int64_t> sys_setsid(Task& task) { return TRY(create_session(task)); }
 
+/// vhangup(2): whoever still has the terminal from before has it no more.
+Result<void> sys_vhangup(Task& task) {
+  if (!task.credentials().has(Capability::SysTtyConfig)) return error(EPERM);
+  RefPtr<ControllingTerminal> terminal;
+  {
+    MutexLock lock(task.kernel().tasks.mutex);
+    terminal = task.process().session->controlling_tty;
+  }
+  if (terminal) terminal->hang_up();
+  return {};
+}
+
 Result<int64_t> sys_getsid(Task& task, int32_t pid) {
   MutexLock lock(task.kernel().tasks.mutex);
   if (pid == 0) return task.process().session->id();
@@ -369,6 +381,7 @@ const SyscallRow kSysProcessRows[] = {
     full<sys_getpgid>(121, "getpgid"),
     full<sys_getsid>(124, "getsid"),
     partial<sys_personality>(135, "personality", "only ADDR_NO_RANDOMIZE"),
+    full<sys_vhangup>(153, "vhangup"),
     partial<sys_prctl>(157, "prctl", "no seccomp, no PR_SET_MM, no speculation control"),
     partial<sys_arch_prctl>(158, "arch_prctl", "no CPUID faulting"),
     full<sys_gettid>(186, "gettid"),

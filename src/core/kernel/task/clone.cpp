@@ -87,6 +87,7 @@ RefPtr<Process> make_process(Draft& draft, Task& parent, const CloneRequest& req
   process->exit_signal = request.exit_signal;
   process->limits.copy_from(from.limits);
   process->is_dumpable = from.is_dumpable.load();
+  process->refuses_huge_pages = from.refuses_huge_pages.load();
   process->oom_score_adjustment = from.oom_score_adjustment.load();
   process->personality = from.personality.load();
   if (request.flags & kSigHand) {

@@ -15,6 +15,8 @@ class ControllingTerminal : public RefCounted {
   /// The leader of `session` is exiting: its jobs get SIGHUP, and the terminal is free for another session. Sends signals and takes
   /// the TaskList lock: called with no lock held, while the exiting process is still in its session.
   virtual void on_leader_exit(Session& session) = 0;
+  /// As if its line were gone: every open file hangs up, the session loses it and gets SIGHUP and SIGCONT. Locks as above.
+  virtual void hang_up() = 0;
   /// tty_nr of /proc/PID/stat.
   virtual vfs::DeviceNumber device_number() const = 0;
   /// tpgid of /proc/PID/stat: the foreground process group, -1 for none.

@@ -127,6 +127,8 @@ class Process : public RefCounted, public ListHook<SiblingTag>, public ListHook<
 
   ResourceLimits limits;                   // has its own lock
   std::atomic<bool> is_dumpable{true};
+  /// PR_SET_THP_DISABLE: kept for those who ask, as no guest has huge pages.
+  std::atomic<bool> refuses_huge_pages{false};
   std::atomic<int> oom_score_adjustment{0};
   std::atomic<uint32_t> personality{0};
   /// alarm, setitimer and POSIX timers; made on first use under signal_mutex, freed by the last thread's exit.
