@@ -3,6 +3,7 @@
 
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 
 namespace {
@@ -252,4 +253,98 @@ CASE(thread_id_word) {
   wait(nullptr);
   shown("not cleared when nobody shares the memory", words[0]);
   (void)done;
+}
+
+namespace {
+
+struct PiWaiter {
+  volatile uint32_t* word;
+  volatile uint32_t* lock;
+  const timespec* until;
+  volatile int started;
+  long result;
+  int error;
+  bool owns;
+};
+
+void* wait_for_requeue(void* raw) {
+  auto* w = static_cast<PiWaiter*>(raw);
+  w->started = 1;
+  w->result = futex(w->word, FUTEX_WAIT_REQUEUE_PI_PRIVATE, 0, w->until, w->lock);
+  w->error = errno;
+  w->owns = (*w->lock & FUTEX_TID_MASK) == static_cast<uint32_t>(gettid());
+  if (w->owns) futex(w->lock, FUTEX_UNLOCK_PI_PRIVATE, 0);
+  return nullptr;
+}
+
+pthread_t start_waiter(PiWaiter& waiter) {
+  pthread_t thread{};
+  pthread_create(&thread, nullptr, wait_for_requeue, &waiter);
+  while (!waiter.started) sched_yield();
+  sleep_ms(30);
+  return thread;
+}
+
+void show_waiter(const char* what, pthread_t thread, const PiWaiter& waiter) {
+  pthread_join(thread, nullptr);
+  say("%s: %ld %s, owner %d", what, waiter.result, waiter.result < 0 ? check::error_name(waiter.error) : "", waiter.owns);
+}
+
+// The number of sleepers travels where other operations have their time.
+long requeue_pi(volatile uint32_t* word, uint32_t wake, uintptr_t more, volatile uint32_t* lock, uint32_t expected) {
+  return futex(word, FUTEX_CMP_REQUEUE_PI_PRIVATE, wake, reinterpret_cast<const void*>(more), lock, expected);
+}
+
+}  // namespace
+
+CASE(requeue_to_pi) {
+  static volatile uint32_t word = 0, lock = 0, other = 0;
+  PiWaiter first{&word, &lock, nullptr, 0, 0, 0, false}, second = first;
+
+  // The lock is free: who is woken has it.
+  pthread_t one = start_waiter(first);
+  shown("to a free lock", requeue_pi(&word, 1, 0, &lock, 0));
+  show_waiter("waiter", one, first);
+  shown("free again", lock);
+
+  // The lock is held: they queue up for it.
+  shown("lock", futex(&lock, FUTEX_LOCK_PI_PRIVATE, 0));
+  first.started = 0;
+  one = start_waiter(first);
+  const pthread_t two = start_waiter(second);
+  shown("nobody's value", requeue_pi(&word, 1, 10, &lock, 7));
+  shown("two to wake", requeue_pi(&word, 2, 10, &lock, 0));
+  shown("to itself", requeue_pi(&word, 1, 10, &word, 0));
+  shown("to another lock", requeue_pi(&word, 1, 10, &other, 0));
+  shown("plain wake", futex(&word, FUTEX_WAKE_PRIVATE, 1));
+  shown("plain requeue", futex(&word, FUTEX_CMP_REQUEUE_PRIVATE, 1, reinterpret_cast<const void*>(10), &other, 0));
+  shown("both", requeue_pi(&word, 1, 10, &lock, 0));
+  shown("waited for", (lock & FUTEX_WAITERS) != 0);
+  shown("unlock", futex(&lock, FUTEX_UNLOCK_PI_PRIVATE, 0));
+  show_waiter("first", one, first);
+  show_waiter("second", two, second);
+  shown("free again", lock & FUTEX_TID_MASK);
+
+  // Time limits, before and after the move.
+  lock = 0;
+  timespec until{};
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  until.tv_nsec += 60000000;
+  if (until.tv_nsec >= 1000000000) until = {until.tv_sec + 1, until.tv_nsec - 1000000000};
+  PiWaiter third{&word, &lock, &until, 0, 0, 0, false};
+  one = start_waiter(third);
+  show_waiter("nobody came", one, third);
+  shown("lock", futex(&lock, FUTEX_LOCK_PI_PRIVATE, 0));
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  until.tv_sec += 1;
+  third.started = 0;
+  one = start_waiter(third);
+  shown("move", requeue_pi(&word, 1, 10, &lock, 0));
+  show_waiter("lock was not given up", one, third);
+  shown("unlock", futex(&lock, FUTEX_UNLOCK_PI_PRIVATE, 0));
+  shown("to itself", futex(&word, FUTEX_WAIT_REQUEUE_PI_PRIVATE, 0, nullptr, &word));
+  shown("other value", futex(&word, FUTEX_WAIT_REQUEUE_PI_PRIVATE, 5, nullptr, &lock));
+  const timespec soon{0, 1};
+  shown("absolute, of the monotonic clock", futex(&lock, FUTEX_LOCK_PI2_PRIVATE, 0, &soon));
+  in_child("held by another", [&] { shown("lock", futex(&lock, FUTEX_LOCK_PI, 0, &soon)); });
 }

@@ -93,7 +93,7 @@ Result<int64_t> sys_futex(Task& task, uint64_t address, int operation, uint32_t 
     case kUnlockPi:
       return done(futex::unlock_pi(task, address, is_private));
     case kWaitRequeuePi: {
-      const Result<void> outcome = futex::wait_requeue_pi(task, address, second, is_private, value, third, deadline);
+      const Result<void> outcome = futex::wait_requeue_pi(task, address, second, is_private, value, ~uint32_t{0}, deadline);
       // Whether it was requeued is not known any more after a signal: the caller looks at its condition again.
       if (!outcome.ok() && outcome.failure().code == ERESTARTSYS) return error(EAGAIN);
       return done(outcome.ok() ? Result<void>{} : Result<void>{outcome.failure()});

@@ -44,11 +44,14 @@ class TwoBuckets {
   Bucket *first_, *second_;
 };
 
-int wake_matching_locked(Bucket& bucket, const Key& key, int count, uint32_t bitset, sync::WakeBatch& batch) {
-  int woken = 0;
+/// EINVAL for one that waits for a PI futex, or to be moved to one: a plain wake-up would make it no owner.
+Result<int64_t> wake_matching_locked(Bucket& bucket, const Key& key, int count, uint32_t bitset, sync::WakeBatch& batch) {
+  int64_t woken = 0;
   for (auto place = bucket.waiters.begin(); place != bucket.waiters.end() && woken < count;) {
     Waiter& waiter = *place++;
-    if (waiter.key != key || (waiter.bitset & bitset) == 0) continue;
+    if (waiter.key != key) continue;
+    if (waiter.wants_pi || waiter.pi_tid != 0) return error(EINVAL);
+    if ((waiter.bitset & bitset) == 0) continue;
     bucket.wake_locked(waiter, batch);
     ++woken;
   }
@@ -197,8 +200,8 @@ Result<int64_t> wake_op(Task& task, uint64_t first, uint64_t second, bool proces
   TwoBuckets locks(first_bucket, second_bucket);
   const uint32_t held = TRY(apply_operation(second, operation));
   const bool wakes_second = TRY(compare_operation(operation, held));
-  int64_t woken = wake_matching_locked(first_bucket, first_key, std::max(wake_first, 1), ~uint32_t{0}, batch);
-  if (wakes_second) woken += wake_matching_locked(second_bucket, second_key, std::max(wake_second, 1), ~uint32_t{0}, batch);
+  int64_t woken = TRY(wake_matching_locked(first_bucket, first_key, std::max(wake_first, 1), ~uint32_t{0}, batch));
+  if (wakes_second) woken += TRY(wake_matching_locked(second_bucket, second_key, std::max(wake_second, 1), ~uint32_t{0}, batch));
   return woken;
 }
 
