@@ -38,7 +38,7 @@ Result<void> show_oom_score(const Context& context, TextSink& sink) {
   int64_t score = 0;
   const uint64_t total = total_memory_bytes(context.kernel) / kPageSize;
   if (const RefPtr<mm::AddressSpace> space = task->address_space_ref(); space && total != 0 && adjustment > -1000) {
-    const uint64_t pages = memory_sizes(*space, context.kernel.engine.usage(*task).minor_faults).resident();
+    const uint64_t pages = memory_sizes(*space).resident();
     score = std::clamp<int64_t>(static_cast<int64_t>((pages * 1000 / total + 1000) * 2 / 3) + adjustment * 2 / 3, 0, 2000);
   }
   format(sink, "{}\n", score);

@@ -19,7 +19,6 @@ struct Facts {
   char state = 'R';
   uint64_t threads = 0;
   guest::Usage usage, children_usage;
-  uint64_t process_faults = 0;
   int exit_signal = 17, exit_status = 0;
   SignalSet task_pending, process_pending, blocked, ignored, caught;
   uint32_t queued = 0;
@@ -40,7 +39,6 @@ Result<Facts> facts_of(const Context& context) {
     facts.state = process.is_zombie ? 'Z' : state_of(task);
     for (const Task& thread : process.tasks) (void)thread, ++facts.threads;
     const guest::Usage whole = process_usage_locked(process);
-    facts.process_faults = whole.minor_faults + whole.major_faults;
     facts.usage = context.subject.is_thread ? context.kernel.engine.usage(task) : whole;
     if (!context.subject.is_thread) facts.children_usage = process.children_usage;
     facts.exit_signal = task.is_leader() ? process.exit_signal : -1;
@@ -107,7 +105,7 @@ Result<void> show_process_stat(const Context& context, TextSink& sink) {
   const uint64_t started = task.start_time_ns > context.kernel.boot_time_ns ? task.start_time_ns - context.kernel.boot_time_ns : 0;
   format(sink, " {} {} {} 0 {}", 20 + nice, nice, facts.threads, started / kTickNs);
   MemorySizes sizes;
-  if (facts.space) sizes = memory_sizes(*facts.space, facts.process_faults);
+  if (facts.space) sizes = memory_sizes(*facts.space);
   format(sink, " {} {} {}", sizes.total * kPageSize, sizes.resident(), process.limits.soft(Resource::ResidentSet));
   const mm::AddressSpace* space = facts.space.get();
   const bool shows = space && may_inspect;
@@ -127,7 +125,7 @@ Result<void> show_process_stat(const Context& context, TextSink& sink) {
 Result<void> show_process_statm(const Context& context, TextSink& sink) {
   const Facts facts = TRY(facts_of(context));
   MemorySizes sizes;
-  if (facts.space) sizes = memory_sizes(*facts.space, facts.process_faults);
+  if (facts.space) sizes = memory_sizes(*facts.space);
   format(sink, "{} {} {} {} 0 {} 0\n", sizes.total, sizes.resident(), sizes.resident_file, sizes.text, sizes.data + sizes.stack);
   return {};
 }
@@ -156,7 +154,7 @@ Result<void> show_process_status(const Context& context, TextSink& sink) {
   if (who->groups.empty()) sink.put(" ");
   format(sink, "\nNStgid:\t{}\nNSpid:\t{}\nNSpgid:\t{}\nNSsid:\t{}\nKthread:\t0\n", process.pid(), task.tid(), facts.group, facts.session);
   if (facts.space) {
-    const MemorySizes sizes = memory_sizes(*facts.space, facts.process_faults);
+    const MemorySizes sizes = memory_sizes(*facts.space);
     const auto line = [&](std::string_view name, uint64_t pages) { format(sink, "{}\t{8} kB\n", name, pages * (kPageSize / 1024)); };
     // Peaks are not kept: the present sizes stand for them.
     line("VmPeak:", sizes.total);

@@ -15,11 +15,12 @@ bool is_own(const mm::AddressSpace& space) {
 
 namespace {
 
+constexpr size_t kPagesAtOnce = 1024;
+/// Asking page by page about a huge reservation would take longer than the answer is worth.
+constexpr uint64_t kTooLarge = uint64_t{4} << 30;
+
 /// Of the address space that the engine works on.
 uint64_t count_resident(mm::AddressSpace& space, uint64_t start, uint64_t end) {
-  constexpr size_t kPagesAtOnce = 1024;
-  // Asking page by page about a huge reservation would take longer than the answer is worth.
-  constexpr uint64_t kTooLarge = uint64_t{4} << 30;
   if (end - start > kTooLarge) return 0;
   uint8_t states[kPagesAtOnce] = {};
   uint64_t count = 0;
@@ -49,26 +50,76 @@ uint64_t resident_pages(mm::AddressSpace& space, uint64_t start, uint64_t end) {
   return question.count;
 }
 
-MemorySizes memory_sizes(mm::AddressSpace& space, uint64_t faults) {
+namespace {
+
+/// Neighbouring pages that may be resident; who begins a run does not follow the one before.
+struct Span {
+  uint64_t start, end;
+  bool is_file, begins_run;
+};
+
+/// Asks the host once for a whole run, so far as a buffer reaches: each question may have to go to another process.
+void count_resident(mm::AddressSpace& space, std::span<const Span> run, MemorySizes& sizes) {
+  uint8_t states[kPagesAtOnce] = {};
+  size_t at = 0;
+  for (uint64_t address = run.front().start; address < run.back().end;) {
+    const uint64_t bytes = std::min<uint64_t>(run.back().end - address, kPagesAtOnce * kPageSize);
+    if (!space.engine().residency(address, bytes, states).ok()) return;
+    for (uint64_t page = 0; page < bytes / kPageSize; ++page) {
+      while (address + page * kPageSize >= run[at].end) ++at;
+      (run[at].is_file ? sizes.resident_file : sizes.resident_anonymous) += states[page] & 1;
+    }
+    address += bytes;
+  }
+}
+
+/// Of the address space that the engine works on.
+void count_resident_runs(mm::AddressSpace& space, std::span<const Span> spans, MemorySizes& sizes) {
+  // A process with more than that is a curiosity, and has to wait for nobody.
+  constexpr size_t kRunsAsked = 256;
+  size_t runs = 0;
+  for (size_t begin = 0; begin < spans.size() && runs < kRunsAsked; ++runs) {
+    size_t end = begin + 1;
+    while (end < spans.size() && !spans[end].begins_run) ++end;
+    count_resident(space, spans.subspan(begin, end - begin), sizes);
+    begin = end;
+  }
+}
+
+}  // namespace
+
+MemorySizes memory_sizes(mm::AddressSpace& space) {
   MemorySizes sizes;
-  const bool asks_host = is_own(space);
   const uint64_t code_start = space.code_start, code_end = space.code_end, stack = space.stack_start;
-  uint64_t private_pages = 0;
+  Vector<Span> spans;
   space.for_each_area([&](const mm::Area& area) {
     const uint64_t pages = area.length() / kPageSize;
     const bool is_writable_private = area.is_private() && (area.protection & guest::kProtWrite);
     if ((area.flags & mm::map_flags::kGrowsDown) || (stack >= area.start && stack < area.end)) sizes.stack += pages;
     else if (is_writable_private) sizes.data += pages;
     else if (area.protection & guest::kProtExec) (area.start < code_end && area.end > code_start ? sizes.text : sizes.library) += pages;
-    if (is_writable_private) private_pages += pages;
-    if (asks_host && area.protection != 0) (area.file ? sizes.resident_file : sizes.resident_anonymous) += count_resident(space, area.start, area.end);
+    // What does not fit into memory is not counted.
+    if (area.protection != 0 && area.length() <= kTooLarge)
+      (void)spans.push_back({area.start, area.end, static_cast<bool>(area.file), spans.empty() || spans.back().end != area.start});
   });
   sizes.total = space.total_bytes() / kPageSize;
   sizes.locked = space.locked_bytes() / kPageSize;
-  if (!asks_host) {
-    sizes.resident_anonymous = std::min(faults, private_pages);
-    sizes.resident_file = std::min(faults - sizes.resident_anonymous, sizes.text + sizes.library);
+  if (is_own(space)) {
+    count_resident_runs(space, spans, sizes);
+    return sizes;
   }
+  struct Question {
+    mm::AddressSpace& space;
+    std::span<const Span> spans;
+    MemorySizes& sizes;
+  } question{space, spans, sizes};
+  (void)space.engine().run_in(
+      space,
+      [](void* argument) {
+        Question& asked = *static_cast<Question*>(argument);
+        count_resident_runs(asked.space, asked.spans, asked.sizes);
+      },
+      &question);
   return sizes;
 }
 

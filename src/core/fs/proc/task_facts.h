@@ -22,9 +22,8 @@ struct MemorySizes {
   uint64_t resident_anonymous = 0, resident_file = 0;
   uint64_t resident() const { return resident_anonymous + resident_file; }
 };
-/// `faults` are the page faults of the process. What is resident is known for the current task's own address space, where the host is asked; of others it
-/// is what their page faults can have brought in, as far as their mappings are large enough for it.
-MemorySizes memory_sizes(mm::AddressSpace& space, uint64_t faults);
+/// The host is asked what is resident, of another address space in its own process. No lock held that run_in() does not allow.
+MemorySizes memory_sizes(mm::AddressSpace& space);
 /// Pages of [start, end) that the host has in memory.
 uint64_t resident_pages(mm::AddressSpace& space, uint64_t start, uint64_t end);
 /// True when the current task runs in `space`.
