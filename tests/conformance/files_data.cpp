@@ -25,6 +25,8 @@ CASE(positions) {
   shown_data("read", buffer, read(fd, buffer, 8));
   shown("seek negative", lseek(fd, -1, SEEK_SET));
   shown("seek bad whence", lseek(fd, 0, 99));
+  shown("seek beyond the largest", lseek(fd, INT64_MAX, SEEK_END));
+  shown("from here", lseek(fd, INT64_MAX, SEEK_CUR));
   shown("seek far", lseek(fd, 20, SEEK_SET));
   shown("write past end", write(fd, "x", 1));
   shown_data("the hole is zero", buffer, pread(fd, buffer, 5, 8));

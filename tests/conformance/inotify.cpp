@@ -134,3 +134,44 @@ CASE(flags) {
   shown("remove", inotify_rm_watch(fd, watch));
   events("ignored is told", fd, &watch, 1);
 }
+
+CASE(what_happened) {
+  mkdir("d", 0755);
+  make_file("d/f", "x");
+  const int watcher = inotify_init1(IN_NONBLOCK);
+  const int watch = inotify_add_watch(watcher, "d", IN_ALL_EVENTS | IN_EXCL_UNLINK);
+  const auto show = [&](const char* what) {
+    alignas(inotify_event) char buffer[4096];
+    say("%s", what);
+    for (long length; (length = read(watcher, buffer, sizeof buffer)) > 0;)
+      for (char* at = buffer; at < buffer + length;) {
+        const auto* event = reinterpret_cast<inotify_event*>(at);
+        say("  %x '%s' watch %d cookie %d", event->mask, event->len ? event->name : "", event->wd == watch, event->cookie != 0);
+        at += sizeof *event + event->len;
+      }
+  };
+  char c = 0;
+  const int fd = open("d/f", O_RDWR);
+  show("open");
+  read(fd, &c, 1);
+  show("read");
+  write(fd, "y", 1);
+  show("write");
+  unlink("d/f");
+  show("unlink");
+  read(fd, &c, 1);
+  write(fd, "z", 1);
+  close(fd);
+  show("after that");
+  mkdir("d/s", 0755);
+  show("mkdir");
+  rename("d/s", "d/t");
+  show("rename");
+  rename("d/t", "elsewhere");
+  show("out");
+  chmod("d", 0700);
+  show("chmod");
+  rmdir("d");
+  show("rmdir");
+  shown("no watch any more", inotify_rm_watch(watcher, watch));
+}

@@ -280,3 +280,38 @@ CASE(between_processes) {
   waitpid(child, &status, 0);
   shown_status("reader", status);
 }
+
+CASE(control_without_room) {
+  int ends[2];
+  socketpair(AF_UNIX, SOCK_DGRAM, 0, ends);
+  const int descriptors[3] = {0, 1, 2};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof descriptors)] = {};
+  char byte = 'x';
+  iovec data{&byte, 1};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof descriptors);
+  memcpy(CMSG_DATA(header), descriptors, sizeof descriptors);
+  for (const size_t room : {0, 8, 16, 20, 23, 24, 28, 40}) {
+    const int lowest = dup(0);
+    close(lowest);
+    shown("send", sendmsg(ends[0], &message, 0));
+    alignas(cmsghdr) char got[64];
+    msghdr received{};
+    received.msg_iov = &data;
+    received.msg_iovlen = 1;
+    received.msg_control = got;
+    received.msg_controllen = room;
+    shown("receive", recvmsg(ends[1], &received, 0));
+    const int next = dup(0);
+    say("room %zu: flags %x, %zu bytes, header says %zu, %d descriptors", room, static_cast<unsigned>(received.msg_flags), received.msg_controllen,
+        received.msg_controllen >= sizeof(cmsghdr) ? reinterpret_cast<cmsghdr*>(got)->cmsg_len : 0, next - lowest);
+    for (int fd = lowest; fd <= next; fd++) close(fd);
+  }
+}

@@ -22,7 +22,7 @@ Result<void> check_end(uint64_t offset, size_t length) {
 
 Result<uint64_t> add_offset(uint64_t base, int64_t offset) {
   int64_t sum;
-  if (base > kMaximumOffset || __builtin_add_overflow(static_cast<int64_t>(base), offset, &sum)) return error(EOVERFLOW);
+  if (base > kMaximumOffset || __builtin_add_overflow(static_cast<int64_t>(base), offset, &sum)) return error(EINVAL);
   if (sum < 0) return error(EINVAL);
   return static_cast<uint64_t>(sum);
 }
