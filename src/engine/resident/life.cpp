@@ -3,8 +3,8 @@
 
 #include <cstring>
 
-#include "core/host/calls.h"
 #include "core/base/log.h"
+#include "core/host/calls.h"
 #include "core/kernel/mm/address_space.h"
 #include "core/kernel/task/signals.h"
 #include "core/kernel/task/task.h"
@@ -40,7 +40,8 @@ void identify_thread(HostThread& host, Task& task) {
       },
       &attempt);
   if (borrowed.ok() && attempt.succeeded) return;
-  log_limited(log_limit, "threads", LogLevel::Error, "{} ({}): no memory below 4 GiB is free to start a thread with: killed", task.process().pid(), task.name);
+  log_limited(log_limit, "threads", LogLevel::Error, "{} ({}): no memory below 4 GiB is free to start a thread with: killed",
+              task.process().pid(), task.name);
   (void)send_signal(task.process(), SignalInfo::from_kernel(signals::kKill));
 }
 
@@ -155,7 +156,8 @@ Result<void> ResidentEngine::start_forked(Task& child) {
   // The vessel may live and end before clone returns here: the child's own tid is its process number.
   Vessel* child_vessel = vessel.release();
   HostThread& leader = *child_vessel->leader;
-  const int64_t pid = is_lost() ? -EAGAIN : umk_clone(kCloneFiles | kCloneParent | kCloneParentSettid | 17, bundle.switch_rsp, &leader.tid, nullptr, 0);
+  const int64_t pid =
+      is_lost() ? -EAGAIN : umk_clone(kCloneFiles | kCloneParent | kCloneParentSettid | 17, bundle.switch_rsp, &leader.tid, nullptr, 0);
   if (pid < 0) {
     m.vessels_live.fetch_sub(1);
     m.kernel->counters.vessels.fetch_sub(1);
@@ -222,7 +224,8 @@ Result<void> ResidentEngine::start_thread(Task& child) {
     host.tid.store(-1);
     host.is_cloned.store(true);
   }
-  constexpr uint64_t kFlags = kCloneVm | kCloneFs | kCloneFiles | kCloneSighand | kCloneThread | kCloneSysvsem | kCloneParentSettid | kCloneChildCleartid;
+  constexpr uint64_t kFlags =
+      kCloneVm | kCloneFs | kCloneFiles | kCloneSighand | kCloneThread | kCloneSysvsem | kCloneParentSettid | kCloneChildCleartid;
   const int64_t tid = is_lost ? -EAGAIN : umk_clone(kFlags, bundle.switch_rsp, &host.tid, &host.tid, 0);
   if (tid < 0) {
     vessel.live_tasks.fetch_sub(1);

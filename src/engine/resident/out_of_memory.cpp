@@ -63,8 +63,9 @@ bool kill_for_memory(MemoryUser* users, uint64_t count, uint64_t all_bytes) {
   for (uint64_t i = 0; i < count; ++i)
     if (!users[i].stays) returning += users[i].bytes;
   if (!victim || (returning > 0 && all_bytes - returning <= limit)) return false;
-  log_limited(log_limit, "out of memory", LogLevel::Error, "Out of memory: killed process {} ({}), which used {} KiB of {} KiB in use; mem= allows {} KiB", victim->process().pid(), victim->name,
-      its_bytes >> 10, all_bytes >> 10, limit >> 10);
+  log_limited(log_limit, "out of memory", LogLevel::Error,
+              "Out of memory: killed process {} ({}), which used {} KiB of {} KiB in use; mem= allows {} KiB", victim->process().pid(),
+              victim->name, its_bytes >> 10, all_bytes >> 10, limit >> 10);
   (void)send_signal(victim->process(), SignalInfo::from_kernel(signals::kKill));
   return true;
 }

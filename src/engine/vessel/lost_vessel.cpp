@@ -28,8 +28,8 @@ void mark_lost(Task& task) {
 
 /// What a host thread did when its process ended.
 enum class Lost {
-  Nothing,   // nothing that anybody misses
-  Task,      // it was in guest code or in a host call for a task
+  Nothing,  // nothing that anybody misses
+  Task,  // it was in guest code or in a host call for a task
   IdleSide,  // it was in a host call between tasks: it gives back what the last one had, may hold locks over the call, and is waited for
   Obstacle,  // it ran kernel code
 };
@@ -131,7 +131,9 @@ VesselEnd rescue_tasks(Vessel& vessel, bool was_idle) {
     }
   });
   if (has_obstacle) {
-    log(LogLevel::Emergency, "Kernel panic - not syncing: host process {} was killed while it ran kernel code and may have held locks (task {})", host_pid, obstacle_tid);
+    log(LogLevel::Emergency,
+        "Kernel panic - not syncing: host process {} was killed while it ran kernel code and may have held locks (task {})", host_pid,
+        obstacle_tid);
     return VesselEnd::Fatal;
   }
   log(LogLevel::Error, "host process {} was killed by the host: its {} tasks end", host_pid, tasks);
@@ -143,7 +145,8 @@ VesselEnd rescue_tasks(Vessel& vessel, bool was_idle) {
     Context& context = *host.current;
     bool goes_on = true;
     if (what_was_lost(host) != Lost::Nothing)
-      goes_on = context.head.task ? continue_task(host, static_cast<Bundle&>(context)) : continue_idle_side(vessel, static_cast<HostThread&>(context));
+      goes_on = context.head.task ? continue_task(host, static_cast<Bundle&>(context))
+                                  : continue_idle_side(vessel, static_cast<HostThread&>(context));
     if (Context* handed = host.handed.exchange(nullptr)) goes_on = continue_handed(host, *handed) && goes_on;
     is_complete = is_complete && goes_on;
   }
