@@ -214,8 +214,50 @@ def host_view(report):
     report.add("attack/host_view", problems, seconds=time.monotonic() - start)
 
 
+def states(report, keys):
+    """shield=on, off and auto: what the boot log says, and which key the vessels' kernel data has."""
+    numbers = layout()
+    start = time.monotonic()
+    problems = []
+
+    def log_with(switch):
+        outcome = harness.run_guest(["dmesg"], limit=60, switches=[switch])
+        if outcome.status != 0:
+            problems.append(f"{switch}: status {outcome.status}: {outcome.error!r}")
+        return next((line.split("shield: ", 1)[1] for line in outcome.output.decode().splitlines() if "shield: " in line), "")
+
+    def keys_with(switch):
+        child = subprocess.Popen(harness.guest_command(["sh", "-c", "echo ready; read line"], switches=[switch]), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            child.stdout.readline()
+            mappings = [mapping for pid in children_of(child.pid) for mapping in mappings_of(pid)]
+            return {mapping.key for mapping in mappings if mapping.is_in(numbers["kKernelData"], numbers["kKernelDataBytes"])}
+        finally:
+            child.stdin.close()
+            child.stdout.close()
+            child.wait(60)
+
+    expected = {"shield=auto": "on, not complete" if keys else "off, since the processor has no memory protection keys", "shield=off": ""}
+    if keys:
+        expected["shield=on"] = "on, not complete"
+    else:
+        outcome = harness.run_guest(["true"], limit=60, switches=["shield=on"])
+        if outcome.status != 1 or b"shield=on is not possible" not in outcome.error:
+            problems.append(f"shield=on where there are no keys: status {outcome.status}: {outcome.error!r}")
+    for switch, text in expected.items():
+        said = log_with(switch)
+        if not said.startswith(text) or (said and not text):
+            problems.append(f"{switch}: the log says {said!r}")
+        found = keys_with(switch)
+        if not found or (0 in found) == text.startswith("on"):
+            problems.append(f"{switch}: kernel data has the keys {found}")
+    report.add("attack/shield_states", problems, seconds=time.monotonic() - start)
+
+
 def run_all(report, wanted, everything):
     keys = has_keys()
+    if wanted("attack/shield_states"):
+        states(report, keys)
     for program, name, needs_keys in attacks():
         if not name:
             if wanted("attack/" + program):
