@@ -110,6 +110,101 @@ def check_read_only(folder):
     return problems
 
 
+def check_write_protected(folder):
+    """A file that may only be read is a disk that may only be read."""
+    image = os.path.join(folder, "image")
+    with open(image, "wb") as file:
+        file.truncate(16 * MIB)
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-E", "root_owner=0:0", image], check=True)
+    os.chmod(image, 0o444)
+    os.chmod(folder, 0o755)
+    script = "blockdev --getro /dev/ubda; mount /dev/ubda /mnt 2> /dev/null; grep ' /mnt ' /proc/mounts | cut -d' ' -f3,4"
+    outcome = harness.run(harness.as_ordinary_user() + harness.guest_command(["/bin/sh", "-ec", script], switches=[f"ubd0={image}"]))
+    return problems_of(outcome, "1\next4 ro,relatime\n")
+
+
+def check_many(folder):
+    """More disks than letters."""
+    switches = []
+    for number in range(40):
+        with open(os.path.join(folder, str(number)), "wb") as file:
+            file.write(b"%04d" % number + b"\0" * 508)
+        switches.append(f"ubd{number}r={folder}/{number}")
+    script = "for disk in a z aa an; do head -c 4 /dev/ubd$disk; stat -c ' %Hr:%Lr' /dev/ubd$disk; done; grep -c ubd /proc/partitions"
+    return problems_of(guest(folder, script, *switches), "0000 98:0\n0025 98:400\n0026 98:416\n0039 98:624\n40\n")
+
+
+def check_host_device(folder):
+    """A block device of the host as a disk: its size, discard, and a filesystem on it that the host reads."""
+    image, place = os.path.join(folder, "image"), os.path.join(folder, "place")
+    os.mkdir(place)
+    with open(image, "wb") as file:
+        file.truncate(32 * MIB)
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", image], check=True)
+    before = os.stat(image).st_blocks
+    bound = subprocess.run(["losetup", "-f", "--show", image], capture_output=True, text=True, check=False)
+    if bound.returncode != 0:
+        raise harness.LeftOut("no loop device can be had")
+    device = bound.stdout.strip()
+    try:
+        script = """
+            blockdev --getsize64 /dev/ubda
+            mount /dev/ubda /mnt
+            head -c 4000000 /dev/zero | tr '\\0' x > /mnt/file
+            rm /mnt/file
+            fstrim /mnt
+            echo content > /mnt/file
+            umount /mnt
+        """
+        problems = problems_of(guest(folder, script, f"ubd0={device}"), f"{32 * MIB}\n")
+        checked = subprocess.run(["e2fsck", "-fn", device], capture_output=True, text=True, check=False)
+        if checked.returncode != 0:
+            problems.append("e2fsck: " + checked.stdout[-600:])
+        if subprocess.run(["mount", "-o", "ro", device, place], check=False).returncode == 0:
+            if contents(os.path.join(place, "file")) != b"content\n":
+                problems.append("the host reads something else")
+            subprocess.run(["umount", place], check=True)
+    finally:
+        subprocess.run(["losetup", "-d", device], check=True)
+    if (os.stat(image).st_blocks - before) * 512 > 2 * MIB:
+        problems.append("what was trimmed did not become a hole")
+    return problems
+
+
+# A filter for seccomp(2) that refuses io_uring_setup(2), by errno.
+WITHOUT_RING = """
+import ctypes, os, struct, sys
+code = [(0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000)]
+filters = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *row) for row in code))
+program = ctypes.create_string_buffer(struct.pack("<H6xQ", len(code), ctypes.addressof(filters)))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def check_without_io_uring(folder):
+    """A host that refuses io_uring is told of, and everything works by plain calls."""
+    image = os.path.join(folder, "image")
+    with open(image, "wb") as file:
+        file.truncate(64 * MIB)
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", image], check=True)
+    script = """
+        mount /dev/ubda /mnt
+        seq 2000000 > /mnt/numbers
+        sync
+        echo 3 > /proc/sys/vm/drop_caches
+        md5sum < /mnt/numbers | cut -d' ' -f1
+        dmesg | grep -c 'refuses io_uring'
+        umount /mnt
+    """
+    numbers = "".join(f"{i}\n" for i in range(1, 2000001)).encode()
+    command = ["/usr/bin/python3", "-c", WITHOUT_RING] + harness.guest_command(["/bin/sh", "-ec", script], switches=[f"ubd0={image}"])
+    problems = problems_of(harness.run(command), digest(numbers) + "\n1\n")
+    checked = subprocess.run(["e2fsck", "-fn", image], capture_output=True, text=True, check=False)
+    return problems + ([] if checked.returncode == 0 else ["e2fsck: " + checked.stdout[-600:]])
+
+
 def mbr(path, entries):
     with open(path, "r+b") as file:
         file.write(b"\0" * 512)
@@ -461,8 +556,9 @@ def check_root(folder):
     return problems
 
 
-CHECKS = [check_plain, check_read_only, check_partitions, check_statistics, check_discard, check_exclusive, check_mapping, check_cow, check_cow_refusals,
-          check_switched_backing, check_lock, check_shrunk, check_kill, check_loop, check_swap, check_root]
+CHECKS = [check_plain, check_read_only, check_write_protected, check_many, check_host_device, check_without_io_uring, check_partitions,
+          check_statistics, check_discard, check_exclusive, check_mapping, check_cow, check_cow_refusals, check_switched_backing,
+          check_lock, check_shrunk, check_kill, check_loop, check_swap, check_root]
 
 
 def run_all(report, wanted):

@@ -1,5 +1,6 @@
-"""ext4 as programs see it: what moves within files, who may fill the disk, growing while mounted, the device beside the filesystem."""
+"""ext4 as programs see it: features, what moves within files, who may fill the disk, growing while mounted, the device beside the filesystem."""
 
+import hashlib
 import os
 import re
 import subprocess
@@ -57,6 +58,68 @@ print(os.pread(f, 1, 4096))
     image = make_disk(folder, 64 * MIB)
     wanted = "ABaFGHIJKLMNOP 14\nb'A\\x00BaFGHIJKLMNOP' b'abE' 15\nInvalid argument\nOperation not supported\nInvalid argument\nb'c'\n"
     return disks.problems_of(guest(folder, image, "python3 -c \"$1\"", script), wanted) + fsck(image)
+
+
+# What mke2fs can switch on or off, as its arguments.
+FEATURES = ["-O 64bit", "-O ^64bit", "-O ^64bit,^extent", "-O ^dir_index", "-O ^dir_nlink", "-O ^extra_isize", "-O ^ext_attr", "-O fast_commit", "-O ^filetype",
+            "-O ^flex_bg", "-O ^has_journal", "-O ^huge_file", "-O large_dir", "-O ^large_file", "-O ^metadata_csum", "-O metadata_csum_seed", "-O orphan_file",
+            "-O orphan_file,metadata_csum_seed", "-O ^resize_inode", "-O meta_bg,^resize_inode", "-O ^sparse_super,^resize_inode", "-O sparse_super2", "-O stable_inodes",
+            "-O ^metadata_csum,uninit_bg", "-I 128", "-I 1024", "-b 1024", "-b 2048", "-b 4096", "-b 1024 -g 1024", "-G 1", "-J size=8"]
+# What this kernel does not know: written to by nobody, or read by nobody.
+READ_ONLY = {"bigalloc -b 4096": "bigalloc", "quota": "quota", "project": "project", "verity": "verity"}
+REFUSED = {"encrypt": "encrypt", "inline_data": "inline_data", "ea_inode": "ea_inode", "mmp": "mmp", "casefold": "casefold", "bigalloc -b 1024": "bigalloc"}
+
+
+def check_features(folder):
+    """Filesystems with each feature on and off are used, and clean; those with features that are unknown are refused by their names."""
+    kinds = FEATURES + ["-O " + feature for feature in list(READ_ONLY) + list(REFUSED)]
+    images = [os.path.join(folder, str(number)) for number in range(len(kinds))]
+    for image, kind in zip(images, kinds):
+        with open(image, "wb") as file:
+            file.truncate(32 * MIB)
+        # It warns of small inodes.
+        subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", *kind.split(), image], stderr=subprocess.DEVNULL, check=True)
+    script = f"""
+        mkdir {folder}/mnt
+        for disk in $(grep -o 'ubd.*' /proc/partitions); do
+          if mount -t ext4 /dev/$disk {folder}/mnt 2> /dev/null; then
+            cd {folder}/mnt
+            if mkdir many 2> /dev/null; then
+              i=0; while [ $i -lt 400 ]; do echo $i > many/a_name_that_is_not_short_$i; i=$((i + 1)); done
+              seq 200000 > large; truncate -s 3000000000 sparse; echo end >> sparse
+              ln -s many short; ln -s {"x" * 100} long; ln large linked; mkfifo fifo
+              rm many/*1 many/*2; rm linked; cp -r many copy
+              sync
+              echo $disk $(cat many/*_77) $(ls many | wc -l) $(tail -c 4 sparse) $(md5sum < large | head -c 8)
+            else
+              echo $disk only read
+            fi
+            cd /; umount {folder}/mnt
+          else
+            echo $disk refused
+          fi
+        done
+        dmesg | grep -o 'ubd.*not supported.*'
+    """
+    outcome = harness.run_guest(["/bin/sh", "-c", script], limit=120, switches=[f"ubd{number}={image}" for number, image in enumerate(images)])
+    numbers = hashlib.md5("".join(f"{i}\n" for i in range(1, 200001)).encode()).hexdigest()[:8]
+    problems = disks.problems_of(outcome)
+    lines = outcome.output.decode(errors="replace").splitlines()
+    for number, (image, kind) in enumerate(zip(images, kinds)):
+        disk = "ubd" + ("a" if number > 25 else "") + chr(ord("a") + number % 26)
+        told = [line for line in lines if line.startswith((disk + " ", disk + ":"))]
+        feature = kind[3:]
+        if feature in REFUSED or feature in READ_ONLY:
+            name = REFUSED.get(feature) or READ_ONLY[feature]
+            wanted = f"{disk} refused" if feature in REFUSED else f"{disk} only read"
+            if told[:1] != [wanted] or not any(name in line for line in told[1:]):
+                problems.append(f"{kind}: {told}")
+        elif told != [f"{disk} 77 320 end {numbers}"]:
+            problems.append(f"{kind}: {told}")
+        checked = subprocess.run(["e2fsck", "-fn", image], capture_output=True, text=True, check=False)
+        if checked.returncode != 0:
+            problems.append(f"{kind}: e2fsck: {checked.stdout[-400:]}")
+    return problems
 
 
 def check_reserve(folder):
@@ -157,7 +220,7 @@ def check_beside(folder):
     return problems + [word for word in ("second", "77") if not re.search(rf": *{word}$", told, re.M)]
 
 
-CHECKS = (check_shift, check_reserve, check_growth, check_beside)
+CHECKS = (check_features, check_shift, check_reserve, check_growth, check_beside)
 
 
 def run_all(report, wanted):

@@ -87,6 +87,8 @@ Result<Geometry> Geometry::parse(ConstBytes superblock, std::string_view& reason
     g.reserved_blocks |= uint64_t{get32(superblock, 0x154)} << 32;
   }
   g.first_data_block = get32(superblock, 0x14);
+  if (g.block_size == 1024 && g.first_data_block == 0 && g.has_ro_compat(ro_compat::kBigAllocation))
+    return refuse("it has a feature that is not supported: bigalloc with blocks of 1 KiB");
   if (g.first_data_block != (g.block_size == 1024 ? 1u : 0u)) return refuse("bad first data block");
   if (g.block_count <= g.first_data_block || g.block_count >> 48) return refuse("bad block count");
   g.blocks_per_group = get32(superblock, 0x20);
