@@ -399,6 +399,8 @@ uint32_t wait_for_end(Kernel& kernel, int* exit_code) {
   while ((action = static_cast<uint32_t>(kernel.power_action.load())) == 0) host::futex_wait(&kernel.power_action, 0);
   if (action != static_cast<uint32_t>(PowerAction::RestartNow)) {
     (void)kernel.vfs->sync_all();
+    // After a command nobody is there to unmount them; a machine has its shutdown for that.
+    if (kernel.options.ends_with_init) close_filesystems(*kernel.vfs);
     flush_disks(*kernel.block_devices);
   }
   *exit_code = kernel.exit_code.load();

@@ -73,6 +73,15 @@ const char* problem_of_root(const StartRequest& request, int error_code) {
   }
 }
 
+void close_filesystems(vfs::Vfs& vfs) {
+  Vector<RefPtr<vfs::Superblock>> all;
+  if (!vfs.mounts().superblocks(all).ok()) return;
+  for (const RefPtr<vfs::Superblock>& superblock : all) {
+    const bool is_on_disk = superblock->device().major != 0;
+    if (is_on_disk && !superblock->is_read_only() && superblock->remount({}, true).ok()) superblock->set_read_only(true);
+  }
+}
+
 void flush_disks(block::BlockDevices& devices) {
   Vector<RefPtr<block::BlockDevice>> all;
   if (!devices.list(all).ok()) return;

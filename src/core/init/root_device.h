@@ -16,6 +16,9 @@ Result<void> mount_root_device(vfs::Vfs& vfs, block::BlockDevices& devices, cons
 /// What to tell people when the root could not be mounted.
 const char* problem_of_root(const StartRequest& request, int error_code);
 
+/// Leaves filesystems on disks as if they were unmounted, whether they are in use or not: who looks at an image next finds nothing to replay.
+void close_filesystems(vfs::Vfs& vfs);
+
 /// All that was written to disks is on the host's afterwards.
 void flush_disks(block::BlockDevices& devices);
 
