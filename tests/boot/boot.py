@@ -128,7 +128,7 @@ def restarts_in_place():
     with Terminal([harness.UMK]) as t:
         t.expect(PROMPT, 20)
         t.command("touch /root/here")
-        t.type("reboot -f\n")
+        t.type("reboot\n")
         # The old prompt may be drawn again before the machine ends.
         t.expect(rb"Linux version[^\r\n]*\r\n.*" + PROMPT, 20)
         equal(t.command("ls /root"), "", "a fresh root")
@@ -201,7 +201,8 @@ def window_size():
 def terminal_is_restored():
     # A shell outside keeps the terminal: its settings before and after a guest must be equal, however the guest ends.
     for ending in ("poweroff -f\n", None):
-        with Terminal(["/bin/sh", "-c", f"stty -a >/tmp/umk-test-stty1; {harness.UMK}; stty -a >/tmp/umk-test-stty2; echo DONE"]) as t:
+        with tempfile.TemporaryDirectory(prefix="umk-test-") as folder, \
+                Terminal(["/bin/sh", "-c", f"stty -a >{folder}/before; {harness.UMK}; stty -a >{folder}/after; echo DONE"]) as t:
             t.expect(PROMPT, 20)
             if ending:
                 t.type(ending)
@@ -209,8 +210,8 @@ def terminal_is_restored():
                 for pid in subprocess.run(["pgrep", "-P", str(t.pid), "-f", harness.UMK], capture_output=True, text=True).stdout.split():
                     os.kill(int(pid), signal.SIGTERM)
             t.expect("DONE", 10)
-            with open("/tmp/umk-test-stty1") as a, open("/tmp/umk-test-stty2") as b:
-                equal(a.read(), b.read(), "stty -a")
+            with open(f"{folder}/before") as before, open(f"{folder}/after") as after:
+                equal(after.read(), before.read(), "stty -a")
 
 
 def run_on_a_terminal():
@@ -445,6 +446,25 @@ def names_of_the_root():
         equal((outcome.status, outcome.error), (1, b"umk: the root no.img: No such file or directory\n"), "missing image")
 
 
+def image_is_left_clean():
+    """After a command its image is as if it were unmounted, though others still run: it can be mounted where nothing can be replayed."""
+    with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
+        for folder_in_root in ("tree/bin", "tree/dev"):
+            os.makedirs(os.path.join(folder, folder_in_root))
+        for name in ("sh", "sleep", "cat"):
+            shutil.copy("/bin/busybox", os.path.join(folder, "tree/bin", name))
+        image = os.path.join(folder, "image")
+        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", os.path.join(folder, "tree"), image, "32M"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        script = "(while echo more; do :; done > /more) & sleep 0.2; echo kept > /kept; exit 3"
+        outcome = harness.run([harness.UMK, "run", "--root", image, "--", "sh", "-c", script], limit=20)
+        equal(outcome.status, 3, f"status ({outcome.error!r})")
+        checked = subprocess.run(["e2fsck", "-n", image], capture_output=True, text=True, check=False)
+        assert checked.returncode == 0 and "recover" not in checked.stdout + checked.stderr, f"e2fsck: {checked.stdout} {checked.stderr}"
+        os.chmod(image, 0o444)
+        outcome = harness.run([harness.UMK, "run", "--root", image, "--ro", "--", "cat", "/kept"], limit=20)
+        equal((outcome.status, outcome.output), (0, b"kept\n"), f"read-only ({outcome.error!r})")
+
+
 def uml_form():
     outcome = harness.run([harness.UMK, "quiet", "init=/bin/sh", "UMK_VAR=value", "--", "-c", "echo $UMK_VAR $0 $1; poweroff -f", "zero", "one"], limit=20)
     assert b"value zero one" in outcome.output + outcome.error, f"saw {outcome.output[-300:]!r} {outcome.error[-300:]!r}"
@@ -453,6 +473,7 @@ def uml_form():
 
 TESTS = {
     "names_of_the_root": names_of_the_root,
+    "image_is_left_clean": image_is_left_clean,
     "help_and_version": help_and_version,
     "exit_status": run_status("exit 7", 7),
     "exit_status_zero": run_status("true", 0),
@@ -476,8 +497,8 @@ TESTS = {
     "memory_adjustment": memory_adjustment,
     "as_an_ordinary_user": as_an_ordinary_user,
     "boots_to_a_prompt": boots_to_a_prompt,
-    "halt": end_of("halt -f", 0),
-    "power_off": end_of("poweroff -f", 0),
+    "halt": end_of("halt", 0),
+    "power_off": end_of("poweroff", 0),
     "leaving_the_shell": end_of("exit", 0),
     "restarts_in_place": restarts_in_place,
     "panic_is_not_zero": panic_is_not_zero,

@@ -150,6 +150,20 @@ def works_for_an_ordinary_user(system, folder):
     equal(os.stat(image).st_uid, user, "owner of the image")
 
 
+def boots_from_a_directory(system, folder):  # pylint: disable=unused-argument
+    """What `./dev root` makes of a directory boots as an image does, and keeps owners that this user may not set."""
+    flags = f"rootflags={system.cached('')}"
+    with Machine(system, "rootfstype=hostfs", flags, "rw") as machine:
+        shown = machine.log_in()
+        assert "fail" not in shown, f"something failed: {shown!r}"
+        machine.ask("echo mine > /root/mine; chown 12:34 /root/mine; ln -sf mine /root/link; chown -h 5:6 /root/link")
+        machine.leave("poweroff")
+    with Machine(system, "rootfstype=hostfs", flags) as machine:
+        machine.log_in()
+        equal(machine.ask("stat -c %u:%g /root/mine /root/link | paste -sd ' '; rm /root/mine /root/link"), "12:34 5:6", "owners")
+        machine.leave("poweroff")
+
+
 def shares_an_image(system, folder):
     """Two machines run at once on one image, each with a copy-on-write file; the image does not change."""
     image = fresh(system, folder)
@@ -200,7 +214,7 @@ def run_all(report, wanted, filters, long):
     if long or any("boot/debian" in text for text in filters):
         kinds.append(systems.Debian())
     for system in kinds:
-        for test in TESTS:
+        for test in TESTS + ([boots_from_a_directory] if system.name == "debian" else []):
             title = f"boot/{system.name}/{test.__name__}"
             if not wanted(title):
                 continue

@@ -87,23 +87,24 @@ class Debian(System):
     def __init__(self):
         super().__init__("debian", ["reboot", "shutdown -r now"], 60)
 
-    def cached_image(self):
-        """The image as `./dev root debian` makes it; another one when what makes it has changed."""
+    def cached(self, ending, *options):
+        """An image or a directory as `./dev root debian` makes it; another one when what makes it has changed."""
         digest = hashlib.sha256()
         for name in DEBIAN_PARTS:
             with open(os.path.join(harness.SOURCE, name), "rb") as file:
                 digest.update(file.read())
-        path = os.path.join(IMAGES, f"debian-{digest.hexdigest()[:12]}.img")
+        name = f"debian-{digest.hexdigest()[:12]}"
+        path = os.path.join(IMAGES, name + ending)
         if not os.path.exists(path):
             os.makedirs(IMAGES, exist_ok=True)
-            made = subprocess.run([os.path.join(harness.SOURCE, "dev"), "root", "debian", path, "--size", "1G"], stdin=subprocess.DEVNULL, capture_output=True,
+            made = subprocess.run([os.path.join(harness.SOURCE, "dev"), "root", "debian", path, *options], stdin=subprocess.DEVNULL, capture_output=True,
                                   text=True, check=False, timeout=1800)
             if made.returncode != 0:
-                raise OSError("./dev root debian made no image (it needs a mirror of Debian, see --mirror there): " + made.stderr[-500:])
-            for name in os.listdir(IMAGES):
-                if name.startswith("debian-") and name != os.path.basename(path):
-                    os.unlink(os.path.join(IMAGES, name))
+                raise OSError("./dev root debian made nothing (it needs a mirror of Debian, see --mirror there): " + made.stderr[-500:])
+            for other in os.listdir(IMAGES):
+                if other.startswith("debian-") and not other.startswith(name):
+                    subprocess.run(["rm", "-rf", os.path.join(IMAGES, other)], check=True)
         return path
 
     def fresh_image(self, path):
-        subprocess.run(["cp", "--sparse=always", self.cached_image(), path], check=True)
+        subprocess.run(["cp", "--sparse=always", self.cached(".img", "--size", "1G"), path], check=True)

@@ -38,7 +38,11 @@ void print_backtrace(TextSink& sink, uint64_t rip, uint64_t rbp) {
 
 void print_head(TextSink& sink, const char* reason) {
   // Whatever the state of the selector was, host calls are needed now.
-  format(sink, "\nKernel panic - not syncing: {}\n", reason);
+  // In one piece, since the log and the console write beside it.
+  char line[512];
+  BufferSink whole(line);
+  format(whole, "\nKernel panic - not syncing: {}\n", reason);
+  sink.put(whole.view());
   HostThread& host = current_host();
   const Context* running = host.current;
   if (running && running->head.task) {
