@@ -75,8 +75,8 @@ def check_mdev(folder):
             problems += differs(f"{start}: nodes", nodes(machine, "ubdc*"), ["/dev/ubdc", "/dev/ubdc1", "/dev/ubdc2"])
             problems += differs("remove", machine.ask("remove ubd2"), (0, ""))
             problems += differs(f"{start}: nodes of what is gone", nodes(machine, "ubdc*"), [])
-            left = machine.command("ps -o pid,args | grep -c 'Z\\|defunct'")
-            problems += differs("nothing is left of helpers", left.splitlines()[-1], "1")
+            left = machine.command("ps -o stat,args > /tmp/ps; grep -c ^Z /tmp/ps")
+            problems += differs("nothing is left of helpers", left.splitlines()[-1], "0")
             problems += differs("status", machine.halt(), 0)
     return problems
 
@@ -116,6 +116,42 @@ def check_under_load(folder):
     return problems + ([] if checked.returncode == 0 else [checked.stdout])
 
 
+FILTER_PROGRAM = r"""
+import ctypes, os, socket, struct
+def event(action):
+    with open("/sys/class/mem/null/uevent", "w") as file:
+        file.write(action)
+heard = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15)
+heard.bind((0, 1))
+heard.settimeout(0.5)
+# Only what begins with "chan", and the first twelve bytes of it: what systemd's monitors and `udevadm monitor --subsystem-match` ask for in their way.
+code = struct.pack("HBBI" * 4, 0x20, 0, 0, 0, 0x15, 0, 1, 0x6368616e, 6, 0, 0, 12, 6, 0, 0, 0)
+program = ctypes.create_string_buffer(code, len(code))
+def attach(count):
+    try:
+        heard.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HxxxxxxQ", count, ctypes.addressof(program)))
+        return 0
+    except OSError as failure:
+        return failure.errno
+print(attach(0), attach(3), attach(4))
+event("add"); event("change"); event("remove")
+print(heard.recv(4096))
+try:
+    print(heard.recv(4096))
+except TimeoutError:
+    print("nothing more")
+heard.setsockopt(socket.SOL_SOCKET, 27, 0)
+event("add")
+print(heard.recv(4096)[:10])
+"""
+
+
+def check_filters(folder):
+    """A filter on the socket lets only those events in that it wants."""
+    outcome = harness.run_guest(["python3", "-c", FILTER_PROGRAM])
+    return differs("output", outcome.output.decode() + outcome.error.decode(), "22 22 0\nb'change@/devi'\nnothing more\nb'add@/devic'\n")
+
+
 def fetch_udev():
     """Debian's udev, unpacked and not installed: an udevd of the host's own would not be what is tested. False when it cannot be had."""
     if os.path.exists(os.path.join(UDEV, "bin/udevadm")):
@@ -146,6 +182,8 @@ mke2fs -q -U 12345678-aaaa-bbbb-cccc-1234567890ab -L hello disk
 (exec -a systemd-udevd udevadm --daemon)
 udevadm monitor --kernel --udev > monitor &
 monitor=$!
+udevadm monitor --udev --subsystem-match=block > blocks &
+blocks=$!
 while ! grep -q KERNEL monitor; do sleep 0.05; done
 udevadm trigger -c add
 udevadm settle -t 20; echo settled $?
@@ -158,7 +196,8 @@ udevadm settle -t 20; echo settled $?
 ls /dev/disk/by-uuid 2> /dev/null
 udevadm trigger --settle -c change -s block; echo triggered $?
 sleep 0.3
-kill $monitor
+kill $monitor $blocks
+test $(grep -c 'loop3 (block)' blocks) -ge 4 && ! grep '/mem/' blocks && echo who wanted blocks got blocks
 for who in KERNEL UDEV; do grep "^$who.*\[" monitor | sed 's/\[[0-9.]*\]//' | awk '{print $2, $3}' | sort > $who; done
 cmp KERNEL UDEV && echo udev told what the kernel did
 grep -c 'add /devices/virtual/mem/null' UDEV
@@ -179,6 +218,7 @@ ID_FS_UUID=12345678-aaaa-bbbb-cccc-1234567890ab
 ID_FS_TYPE=ext2
 settled 0
 triggered 0
+who wanted blocks got blocks
 udev told what the kernel did
 1
 ended 0
@@ -189,5 +229,5 @@ ended 0
 
 def run_all(report, wanted, everything):
     fetched = os.path.exists(os.path.join(UDEV, "bin/udevadm"))
-    checks = [check_events, check_mdev, check_under_load] + ([check_udev] if everything or fetched else [])
+    checks = [check_events, check_mdev, check_filters, check_under_load] + ([check_udev] if everything or fetched else [])
     harness.run_checks(report, wanted, "devices", checks)

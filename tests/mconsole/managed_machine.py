@@ -93,7 +93,10 @@ class Machine:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, _kind=None, problem=None, _trace=None):
+        if isinstance(problem, OSError) and len(problem.args) == 1:
+            # Where it did not say what it waited for, the console may.
+            problem.args = (f"{problem}; at last the console showed {self.text()[-600:]!r}",)
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()

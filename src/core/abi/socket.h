@@ -76,12 +76,20 @@ struct KernelLinger {
 };
 static_assert(sizeof(KernelLinger) == 8);
 
+/// struct sock_fprog: a program of packet_filter/.
+struct KernelFilterProgram {
+  uint16_t length;  // in instructions
+  uint16_t padding[3];
+  uint64_t instructions;
+};
+static_assert(sizeof(KernelFilterProgram) == 16);
+
 inline constexpr int kSocketLevel = 1;  // SOL_SOCKET
 
 namespace socket_options {
 inline constexpr int kDebug = 1, kReuseAddress = 2, kType = 3, kError = 4, kDontRoute = 5, kBroadcast = 6, kSendBuffer = 7, kReceiveBuffer = 8, kKeepAlive = 9,
                      kOutOfBandInline = 10, kPriority = 12, kLinger = 13, kReusePort = 15, kPassCredentials = 16, kPeerCredentials = 17, kReceiveLowWater = 18,
-                     kSendLowWater = 19, kReceiveTimeout = 20, kSendTimeout = 21, kPeerName = 28, kTimestamp = 29, kIsListening = 30, kPeerSecurity = 31,
+                     kSendLowWater = 19, kReceiveTimeout = 20, kSendTimeout = 21, kAttachFilter = 26, kDetachFilter = 27, kPeerName = 28, kTimestamp = 29, kIsListening = 30, kPeerSecurity = 31,
                      kSendBufferForce = 32, kReceiveBufferForce = 33, kProtocol = 38, kDomain = 39, kPeekOffset = 42, kPeerGroups = 59;
 }
 

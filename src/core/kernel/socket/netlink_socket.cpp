@@ -81,6 +81,13 @@ Result<SocketAddress> NetlinkSocket::peer_address() {
 // --- options
 
 Result<void> NetlinkSocket::set_option(const SocketCaller& caller, int level, int option, std::span<const std::byte> value) {
+  if (level == kSocketLevel && option == socket_options::kAttachFilter) return attach_filter(value);
+  if (level == kSocketLevel && option == socket_options::kDetachFilter) {
+    MutexLock lock(mutex_);
+    if (!filter_) return error(ENOENT);
+    filter_.reset();
+    return {};
+  }
   if (level == kSocketLevel) return Socket::set_option(caller, level, option, value);
   if (level != netlink::kLevel) return error(ENOPROTOOPT);
   uint32_t number;
@@ -104,6 +111,21 @@ Result<void> NetlinkSocket::set_option(const SocketCaller& caller, int level, in
   }
 }
 
+Result<void> NetlinkSocket::attach_filter(std::span<const std::byte> value) {
+  using packet_filter::Instruction, packet_filter::PacketFilter;
+  KernelFilterProgram given;
+  if (value.size() != sizeof given) return error(EINVAL);
+  memcpy(&given, value.data(), sizeof given);
+  if (given.length == 0 || given.length > PacketFilter::kMostInstructions) return error(EINVAL);
+  Vector<Instruction> program;
+  TRY(program.resize(given.length));
+  if (copy_from_user(program.data(), given.instructions, given.length * sizeof(Instruction)).faulted) return error(EFAULT);
+  PacketFilter filter = TRY(PacketFilter::create(std::move(program)));
+  MutexLock lock(mutex_);
+  filter_ = std::move(filter);
+  return {};
+}
+
 Result<void> NetlinkSocket::get_option(int level, int option, Vector<std::byte>& value) {
   if (level == kSocketLevel) return Socket::get_option(level, option, value);
   if (level != netlink::kLevel) return error(ENOPROTOOPT);
@@ -118,9 +140,15 @@ Result<void> NetlinkSocket::get_option(int level, int option, Vector<std::byte>&
 
 // --- sending
 
-Result<void> NetlinkSocket::push_locked(const RefPtr<NetlinkMessage>& message) {
+size_t NetlinkSocket::filtered_size_locked(const NetlinkMessage& message) const {
+  const size_t size = message.bytes.size();
+  return filter_ ? std::min<size_t>(size, filter_->run(message.bytes)) : size;
+}
+
+Result<void> NetlinkSocket::push_locked(const RefPtr<NetlinkMessage>& message, size_t size) {
   std::unique_ptr<Packet> packet = TRY(umk::make_unique<Packet>());
   packet->message = message;
+  packet->size = size;
   queued_cost_ += message->cost();
   queue_.push_back(*packet.release());
   return {};
@@ -134,7 +162,9 @@ void NetlinkSocket::note_loss_locked() {
 void NetlinkSocket::deliver(const RefPtr<NetlinkMessage>& message) {
   {
     MutexLock lock(mutex_);
-    if (!has_room_locked() || !push_locked(message).ok()) note_loss_locked();
+    const size_t size = filtered_size_locked(*message);
+    if (size == 0) return;
+    if (!has_room_locked() || !push_locked(message, size).ok()) note_loss_locked();
   }
   changed_.wake(kIn | kReadNormal | kReadBand | kError);
 }
@@ -144,11 +174,13 @@ Result<void> NetlinkSocket::accept_from(const NetlinkSocket& sender, const RefPt
   {
     MutexLock lock(mutex_);
     if (is_connected_ && peer_port_ != sender.port()) return error(ECONNREFUSED);
+    const size_t size = filtered_size_locked(*message);
+    if (size == 0) return {};
     while (!has_room_locked()) {
       if (!may_wait) return error(EAGAIN);
       TRY(changed_.wait(mutex_, Sleep::Interruptible, deadline));
     }
-    TRY(push_locked(message));
+    TRY(push_locked(message, size));
   }
   changed_.wake(kIn | kReadNormal | kReadBand);
   return {};
@@ -217,7 +249,7 @@ Result<size_t> NetlinkSocket::receive(Incoming& incoming) {
       if (!woken.ok()) return wait_failure(woken.failure(), deadline);
     }
     const NetlinkMessage& message = *queue_.front().message;
-    size = message.bytes.size();
+    size = queue_.front().size;
     copied = std::min(size, incoming.data.remaining());
     put = incoming.data.put(std::span(message.bytes).first(copied));
     incoming.from = spell(message.sender_port, bit_of(message.group));

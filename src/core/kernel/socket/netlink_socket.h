@@ -1,7 +1,10 @@
-// NetlinkSocket: one socket of AF_NETLINK (netlink_family.h).
+// NetlinkSocket: one socket of AF_NETLINK (netlink_family.h). A filter, SO_ATTACH_FILTER, decides what gets into its queue, and how much of it.
 #pragma once
 
+#include <optional>
+
 #include "core/kernel/socket/netlink_family.h"
+#include "core/lib/packet_filter/packet_filter.h"
 
 namespace umk::socket {
 
@@ -34,13 +37,17 @@ class NetlinkSocket final : public Socket, public ListHook<> {
   friend class NetlinkFamily;
   struct Packet : ListHook<> {
     RefPtr<NetlinkMessage> message;
+    size_t size = 0;  // what the filter has left of it
   };
 
   /// A message for this socket alone, which waits for room. ECONNREFUSED when it talks to somebody else.
   Result<void> accept_from(const NetlinkSocket& sender, const RefPtr<NetlinkMessage>& message, bool may_wait, Deadline deadline)
       EXCLUDES(mutex_);
   bool has_room_locked() const REQUIRES(mutex_) { return !is_congested_ && queued_cost_ <= receive_buffer_bytes(); }
-  Result<void> push_locked(const RefPtr<NetlinkMessage>& message) REQUIRES(mutex_);
+  Result<void> attach_filter(std::span<const std::byte> value) EXCLUDES(mutex_);
+  /// How much of a message gets in; 0: nothing, and it is as if it had been received.
+  size_t filtered_size_locked(const NetlinkMessage& message) const REQUIRES(mutex_);
+  Result<void> push_locked(const RefPtr<NetlinkMessage>& message, size_t size) REQUIRES(mutex_);
   void note_loss_locked() REQUIRES(mutex_);
   std::unique_ptr<Packet> pop_locked() REQUIRES(mutex_);
   uint32_t groups() const { return groups_.load(std::memory_order_relaxed); }
@@ -58,6 +65,7 @@ class NetlinkSocket final : public Socket, public ListHook<> {
   uint64_t queued_cost_ GUARDED_BY(mutex_) = 0;
   bool is_congested_ GUARDED_BY(mutex_) = false;  // lost something, and takes nothing more from groups until its queue is empty
   int error_ GUARDED_BY(mutex_) = 0;
+  std::optional<packet_filter::PacketFilter> filter_ GUARDED_BY(mutex_);
   std::atomic<bool> tells_losses_{true};
   WaitQueue changed_;
 };

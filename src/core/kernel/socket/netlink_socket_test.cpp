@@ -2,6 +2,7 @@
 #include "core/kernel/socket/netlink_socket.h"
 
 #include <gtest/gtest.h>
+#include <linux/filter.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -110,6 +111,39 @@ TEST_F(NetlinkSockets, MembersOfGroupOneHearOfDevicesFromPortZero) {
   EXPECT_EQ(receive(*other).result, -EAGAIN);
   member = nullptr;
   EXPECT_FALSE(family.is_listening());
+}
+
+TEST_F(NetlinkSockets, AFilterLetsInWhatItWantsAndAsMuchOfIt) {
+  RefPtr<Socket> member = make_bound(0, 1);
+  sock_filter program[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x6164645f, 0, 1),  // add_
+                           BPF_STMT(BPF_RET | BPF_K, 5), BPF_STMT(BPF_RET | BPF_K, 0)};
+  sock_fprog given{std::size(program), program};
+  const auto attach = [&](size_t bytes = sizeof given) {
+    return code(member->set_option(caller, SOL_SOCKET, SO_ATTACH_FILTER, std::as_bytes(std::span(&given, 1)).first(bytes)));
+  };
+  EXPECT_EQ(code(member->set_option(caller, SOL_SOCKET, SO_DETACH_FILTER, {})), ENOENT);
+  EXPECT_EQ(attach(8), EINVAL);
+  given.len = 0;
+  EXPECT_EQ(attach(), EINVAL);
+  given.len = 3;  // a jump out of it
+  EXPECT_EQ(attach(), EINVAL);
+  given.len = 4;
+  EXPECT_EQ(attach(), 0);
+  happen("remove_a");
+  happen("add_bcd");
+  EXPECT_EQ(receive(*member).text, "add_b");
+  EXPECT_EQ(receive(*member).result, -EAGAIN);
+  // What is sent to it alone meets the filter, too, and the sender does not hear of it.
+  RefPtr<Socket> sender = make_bound(0, 0);
+  const KernelNetlinkAddress own = name(*member);
+  SocketAddress to;
+  memcpy(to.bytes.data(), &own, sizeof own);
+  to.length = sizeof own;
+  EXPECT_EQ(send(*sender, "no", &to), 2);
+  EXPECT_EQ(receive(*member).result, -EAGAIN);
+  EXPECT_EQ(code(member->set_option(caller, SOL_SOCKET, SO_DETACH_FILTER, {})), 0);
+  happen("remove_a");
+  EXPECT_EQ(receive(*member).text, "remove_a");
 }
 
 TEST_F(NetlinkSockets, AMessageThatDoesNotFitIsCut) {
