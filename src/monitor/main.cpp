@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -36,6 +37,11 @@ void fill_standard_streams() {
     if (fcntl(fd, F_GETFD) < 0) (void)!open("/dev/null", O_RDWR);
 }
 
+void report(const std::exception& failure) {
+  if (dynamic_cast<const std::bad_alloc*>(&failure)) fmt::print(stderr, "umk: the host gives no more memory. Check its limits (ulimit -d, ulimit -v)\n");
+  else fmt::print(stderr, "{}\n", failure.what());
+}
+
 /// Ends the process or boots again in its place, and returns in no case: kernel threads still sleep in what destructors would take away.
 [[noreturn]] void run(Configuration configuration, char** argv) {
   umk::monitor::choose_default_disks(configuration);
@@ -46,7 +52,7 @@ void fill_standard_streams() {
     status = session.run();
   } catch (const std::exception& failure) {
     session.leave();
-    fmt::print(stderr, "{}\n", failure.what());
+    report(failure);
   }
   std::fflush(nullptr);
   if (status == umk::monitor::Session::kRestart) {
@@ -87,10 +93,12 @@ int main(int argc, char** argv) {
       break;
   }
   fill_standard_streams();
+  // A limit of file sizes is an error of who writes, and no reason to die without a word.
+  signal(SIGXFSZ, SIG_IGN);
   try {
     run(configuration, argv);
   } catch (const std::exception& failure) {
-    fmt::print(stderr, "{}\n", failure.what());
+    report(failure);
     return 1;
   }
 }

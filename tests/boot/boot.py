@@ -446,6 +446,14 @@ def names_of_the_root():
         equal((outcome.status, outcome.error), (1, b"umk: the root no.img: No such file or directory\n"), "missing image")
 
 
+def limits_of_the_host():
+    """What the host's limits do not let umk have is said with the limit."""
+    for limit in ("ulimit -f 1000", "ulimit -d 1000", "ulimit -v 4000000"):
+        outcome = harness.run(["sh", "-c", f"{limit}; exec {harness.UMK} run -- true"], limit=20)
+        equal(outcome.status, 1, f"status with {limit} ({outcome.error!r})")
+        assert outcome.error.startswith(b"umk: ") and limit[:9].encode() in outcome.error, f"{limit}: {outcome.error!r}"
+
+
 def image_is_left_clean():
     """After a command its image is as if it were unmounted, though others still run: it can be mounted where nothing can be replayed."""
     with tempfile.TemporaryDirectory(prefix="umk-test-") as folder:
@@ -474,6 +482,7 @@ def uml_form():
 TESTS = {
     "names_of_the_root": names_of_the_root,
     "image_is_left_clean": image_is_left_clean,
+    "limits_of_the_host": limits_of_the_host,
     "help_and_version": help_and_version,
     "exit_status": run_status("exit 7", 7),
     "exit_status_zero": run_status("true", 0),
