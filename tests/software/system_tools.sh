@@ -77,3 +77,17 @@ ls root/usr/share/small 2>/dev/null; echo $?
 kill $child
 wait $child 2>/dev/null
 echo $?
+
+echo "== memory of others"
+python3 -c '
+import time
+room = bytearray(b"x" * (200 << 20))
+print(flush=True)
+time.sleep(60)' | {
+  read line
+  eater=$(pgrep -P $$ -n python3)
+  ps -o rss= -p $eater | awk '{ print ($1 > 200000) }'
+  awk '/^VmRSS:/ { print ($2 > 200000) } /^RssAnon:/ { print ($2 > 200000) }' /proc/$eater/status
+  awk '/^AnonPages:/ { print ($2 > 200000) }' /proc/meminfo
+  kill $eater
+}

@@ -12,10 +12,9 @@
 
 namespace umk::proc {
 
-// proc_meminfo(5). Page cache and kernel objects are counted exactly; private memory of programs is the host's and is estimated by page faults
-// (task_facts.h). There is no swap. Pages of the cache that have no storage behind them (tmpfs, shared memory) are "Shmem" and part of "Cached".
+// proc_meminfo(5). Page cache and kernel objects are counted exactly; of private memory of programs the host is asked (task_facts.h). There is no
+// swap. Pages of the cache that have no storage behind them (tmpfs, shared memory) are "Shmem" and part of "Cached".
 Result<void> show_memory(const Context& context, TextSink& sink) {
-  const MachineTotals totals = TRY(machine_totals(context.kernel));
   uint64_t cache = 0, objects = 0, committed = 0, dirty = 0, written_back = 0, file_pages = 0;
   if (context.kernel.cache_window) {
     MemoryAccount& account = context.kernel.cache_window->account();
@@ -29,7 +28,7 @@ Result<void> show_memory(const Context& context, TextSink& sink) {
     file_pages = std::min(files->counters.present.load() * kPageSize, cache);
   }
   const uint64_t total = total_memory_bytes(context.kernel);
-  const uint64_t anonymous = totals.private_pages * kPageSize;
+  const uint64_t anonymous = private_pages(context.kernel) * kPageSize;
   const uint64_t used = cache + objects + anonymous;
   const uint64_t free = total > used ? total - used : 0;
   const struct {
@@ -65,18 +64,19 @@ Result<void> show_memory_counters(const Context& context, TextSink& sink) {
   const auto& counters = files->counters;
   const uint64_t file_pages = std::min(count(counters.present), cache);
   const uint64_t total = total_memory_bytes(context.kernel) / kPageSize;
-  const uint64_t used = cache + objects + totals.private_pages;
+  const uint64_t anonymous = private_pages(context.kernel);
+  const uint64_t used = cache + objects + anonymous;
   const struct {
     std::string_view name;
     uint64_t value;
   } lines[] = {
       {"nr_free_pages", total > used ? total - used : 0},
       {"nr_inactive_anon", cache - file_pages},
-      {"nr_active_anon", totals.private_pages},
+      {"nr_active_anon", anonymous},
       {"nr_inactive_file", file_pages},
       {"nr_active_file", 0},
       {"nr_unevictable", 0},
-      {"nr_anon_pages", totals.private_pages},
+      {"nr_anon_pages", anonymous},
       {"nr_file_pages", cache},
       {"nr_dirty", count(counters.dirty)},
       {"nr_writeback", count(counters.written_back)},

@@ -88,22 +88,11 @@ void count_resident_runs(mm::AddressSpace& space, std::span<const Span> spans, M
 
 }  // namespace
 
-MemorySizes memory_sizes(mm::AddressSpace& space) {
+namespace {
+
+/// Only what is resident of `spans`. ESRCH and the like: nothing.
+MemorySizes ask_for_resident(mm::AddressSpace& space, std::span<const Span> spans) {
   MemorySizes sizes;
-  const uint64_t code_start = space.code_start, code_end = space.code_end, stack = space.stack_start;
-  Vector<Span> spans;
-  space.for_each_area([&](const mm::Area& area) {
-    const uint64_t pages = area.length() / kPageSize;
-    const bool is_writable_private = area.is_private() && (area.protection & guest::kProtWrite);
-    if ((area.flags & mm::map_flags::kGrowsDown) || (stack >= area.start && stack < area.end)) sizes.stack += pages;
-    else if (is_writable_private) sizes.data += pages;
-    else if (area.protection & guest::kProtExec) (area.start < code_end && area.end > code_start ? sizes.text : sizes.library) += pages;
-    // What does not fit into memory is not counted.
-    if (area.protection != 0 && area.length() <= kTooLarge)
-      (void)spans.push_back({area.start, area.end, static_cast<bool>(area.file), spans.empty() || spans.back().end != area.start});
-  });
-  sizes.total = space.total_bytes() / kPageSize;
-  sizes.locked = space.locked_bytes() / kPageSize;
   if (is_own(space)) {
     count_resident_runs(space, spans, sizes);
     return sizes;
@@ -123,35 +112,78 @@ MemorySizes memory_sizes(mm::AddressSpace& space) {
   return sizes;
 }
 
-Result<MachineTotals> machine_totals(Kernel& kernel) {
-  MachineTotals totals;
-  // Processes are taken one at a time, so that no address space is looked at under the list's lock.
+/// What does not fit into memory is not counted.
+void add_span(Vector<Span>& spans, const mm::Area& area) {
+  if (area.protection == 0 || area.length() > kTooLarge) return;
+  (void)spans.push_back({area.start, area.end, static_cast<bool>(area.file), spans.empty() || spans.back().end != area.start});
+}
+
+}  // namespace
+
+MemorySizes memory_sizes(mm::AddressSpace& space) {
+  MemorySizes sizes;
+  const uint64_t code_start = space.code_start, code_end = space.code_end, stack = space.stack_start;
+  Vector<Span> spans;
+  space.for_each_area([&](const mm::Area& area) {
+    const uint64_t pages = area.length() / kPageSize;
+    const bool is_writable_private = area.is_private() && (area.protection & guest::kProtWrite);
+    if ((area.flags & mm::map_flags::kGrowsDown) || (stack >= area.start && stack < area.end)) sizes.stack += pages;
+    else if (is_writable_private) sizes.data += pages;
+    else if (area.protection & guest::kProtExec) (area.start < code_end && area.end > code_start ? sizes.text : sizes.library) += pages;
+    add_span(spans, area);
+  });
+  const MemorySizes resident = ask_for_resident(space, spans);
+  sizes.resident_anonymous = resident.resident_anonymous;
+  sizes.resident_file = resident.resident_file;
+  sizes.total = space.total_bytes() / kPageSize;
+  sizes.locked = space.locked_bytes() / kPageSize;
+  return sizes;
+}
+
+uint64_t private_pages(Kernel& kernel) {
+  uint64_t pages = 0;
   for (ProcessId next = 1;;) {
     RefPtr<mm::AddressSpace> space;
-    guest::Usage usage;
     {
       MutexLock lock(kernel.tasks.mutex);
       const RefPtr<Process> process = kernel.tasks.next_process(next);
-      if (!process) break;
+      if (!process) return pages;
       next = process->pid() + 1;
-      totals.newest = std::max(totals.newest, process->pid());
-      usage = process_usage_locked(*process);
-      guest::Usage all = usage;
-      add_usage(all, process->children_usage);
-      totals.user_ns += all.user_ns;
-      totals.system_ns += all.system_ns;
-      totals.switches += all.voluntary_switches + all.involuntary_switches;
-      totals.minor_faults += all.minor_faults;
-      totals.major_faults += all.major_faults;
-      for (const Task& task : process->tasks) {
-        ++totals.tasks;
-        if (state_of(task) == 'R') ++totals.running;
-      }
-      if (process->leader) space = process->leader->address_space_ref();
+      // The child of a vfork has its parent's.
+      if (!process->leader) continue;
+      space = process->leader->address_space_ref();
+      if (process->parent && process->parent->leader && process->parent->leader->address_space_ref() == space) continue;
     }
-    if (space) totals.private_pages += std::min(usage.minor_faults + usage.major_faults, space->committed_bytes() / kPageSize);
+    if (!space) continue;
+    Vector<Span> spans;
+    space->for_each_area([&](const mm::Area& area) {
+      if (area.is_private() && !area.file) add_span(spans, area);
+    });
+    pages += ask_for_resident(*space, spans).resident_anonymous;
   }
-  return totals;
+}
+
+Result<MachineTotals> machine_totals(Kernel& kernel) {
+  MachineTotals totals;
+  // Processes are taken one at a time, so that nobody waits for the list's lock for long.
+  for (ProcessId next = 1;;) {
+    MutexLock lock(kernel.tasks.mutex);
+    const RefPtr<Process> process = kernel.tasks.next_process(next);
+    if (!process) return totals;
+    next = process->pid() + 1;
+    totals.newest = std::max(totals.newest, process->pid());
+    guest::Usage all = process_usage_locked(*process);
+    add_usage(all, process->children_usage);
+    totals.user_ns += all.user_ns;
+    totals.system_ns += all.system_ns;
+    totals.switches += all.voluntary_switches + all.involuntary_switches;
+    totals.minor_faults += all.minor_faults;
+    totals.major_faults += all.major_faults;
+    for (const Task& task : process->tasks) {
+      ++totals.tasks;
+      if (state_of(task) == 'R') ++totals.running;
+    }
+  }
 }
 
 uint64_t uptime_ns(const Kernel& kernel) { return time::boottime_ns() - kernel.boot_time_ns; }

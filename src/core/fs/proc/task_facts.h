@@ -29,9 +29,12 @@ uint64_t resident_pages(mm::AddressSpace& space, uint64_t start, uint64_t end);
 /// True when the current task runs in `space`.
 bool is_own(const mm::AddressSpace& space);
 
+/// Private memory of all programs that the host has in memory, in pages: each process is asked for its own. Locks as above.
+uint64_t private_pages(Kernel& kernel);
+
 /// Sums over all tasks of the machine.
 struct MachineTotals {
-  uint64_t user_ns = 0, system_ns = 0, switches = 0, private_pages = 0, minor_faults = 0, major_faults = 0;
+  uint64_t user_ns = 0, system_ns = 0, switches = 0, minor_faults = 0, major_faults = 0;
   uint64_t tasks = 0, running = 0;
   ProcessId newest = 0;
 };
