@@ -44,11 +44,11 @@ class Picture:
 
 
 class Display:
-    """An X server without a screen."""
+    """An X server without a screen. It does not begin anew when its last client leaves, which would lock out who comes at that moment."""
 
     def __init__(self, folder):
         reader, writer = os.pipe()
-        self.process = subprocess.Popen(["Xvfb", "-displayfd", str(writer), "-screen", "0", "800x600x24", "-nolisten", "tcp"], pass_fds=[writer],
+        self.process = subprocess.Popen(["Xvfb", "-displayfd", str(writer), "-screen", "0", "800x600x24", "-nolisten", "tcp", "-noreset"], pass_fds=[writer],
                                         stderr=subprocess.DEVNULL)
         os.close(writer)
         with os.fdopen(reader) as file:
