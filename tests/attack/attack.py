@@ -254,8 +254,50 @@ def states(report, keys):
     report.add("attack/shield_states", problems, seconds=time.monotonic() - start)
 
 
+CLOCK_SOURCE = "/sys/devices/system/clocksource/clocksource0/"
+
+
+def has_clock_sources():
+    """Whether this is the machine of tests/keyed, where the clock source may be changed: nobody else's time is told by it."""
+    if os.uname().nodename != "keyed" or not os.access(CLOCK_SOURCE + "current_clocksource", os.W_OK):
+        return False
+    with open(CLOCK_SOURCE + "available_clocksource") as file:
+        return "acpi_pm" in file.read().split()
+
+
+def clock_source(report):
+    """A host whose vDSO cannot read the clock and calls the host instead: from the start, and from one moment to the next."""
+    def use(name):
+        with open(CLOCK_SOURCE + "current_clocksource", "w") as file:
+            file.write(name)
+
+    with open(CLOCK_SOURCE + "current_clocksource") as file:
+        usual = file.read().strip()
+    start = time.monotonic()
+    problems = []
+    try:
+        for switch in ("shield=on", "shield=off", "dispatch=seccomp"):
+            use("acpi_pm")
+            outcome = harness.run_guest(["sh", "-c", "date >/dev/null && sleep 0.1 && echo fine"], limit=60, switches=[switch])
+            if outcome.output != b"fine\n":
+                problems.append(f"{switch}, from the start: status {outcome.status}: {outcome.error[-300:]!r}")
+            use(usual)
+            child = subprocess.Popen(harness.guest_command(["sh", "-c", "echo ready; read line; date >/dev/null && sleep 0.1 && echo fine"], switches=[switch]),
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            child.stdout.readline()
+            use("acpi_pm")
+            output = child.communicate(b"go\n", timeout=60)[0]
+            if output != b"fine\n":
+                problems.append(f"{switch}, while it runs: status {child.returncode}, {output!r}")
+    finally:
+        use(usual)
+    report.add("attack/clock_source", problems, seconds=time.monotonic() - start)
+
+
 def run_all(report, wanted, everything):
     keys = has_keys()
+    if wanted("attack/clock_source") and has_clock_sources():
+        clock_source(report)
     if wanted("attack/shield_states"):
         states(report, keys)
     for program, name, needs_keys in attacks():

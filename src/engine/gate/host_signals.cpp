@@ -7,7 +7,8 @@
 //   where the thread was        SIGSYS           fault                            kick
 //   guest code                  gate entry       register block, gate_interrupt   register block, gate_interrupt
 //   gate, leaving               -                a guest fault (bad rip)          gate_interrupt: begin the exit again
-//   gate, entering; kernel      kernel bug       fixup of a user copy, or panic   nothing: the exit looks for work
+//   gate, entering; kernel      kernel bug, or   fixup of a user copy, or panic   nothing: the exit looks for work
+//                               the vDSO's call
 //
 // Behind the shield a guest that jumped into the kernel's text is told from the kernel by the mark in the thread's selector line, and its process ends.
 #include <signal.h>
@@ -210,6 +211,16 @@ bool enter_from_elsewhere(Interrupted& at, HostThread& host, Bundle& bundle) {
   return true;
 }
 
+/// The host's vDSO asks the kernel of the host for the time when it cannot read its clock source, as one that was found unstable may be replaced at any time
+/// by one that programs cannot read. That call is none of ours and trapped: makes it, and lets this thread call by itself from now on.
+bool make_call_of_vdso(Interrupted& at, HostThread& host, Bundle& bundle) {
+  if (at.is_in_image() || at.get(REG_RAX) != static_cast<uint64_t>(host::Call::ClockGettime)) return false;
+  host.head.host_clock = nullptr;
+  bundle.head.host_clock = nullptr;
+  at.set(REG_RAX, static_cast<uint64_t>(host::raw_call(host::Call::ClockGettime, at.get(REG_RDI), at.get(REG_RSI))));
+  return true;
+}
+
 }  // namespace
 
 extern "C" void umk_host_signal(int signal, siginfo_t* info, ucontext_t* context) {
@@ -259,7 +270,10 @@ extern "C" void umk_host_signal(int signal, siginfo_t* info, ucontext_t* context
     case Place::Kernel:
       break;
   }
-  if (signal == SIGSYS) panic_with_registers("a host call was not let through", context);
+  if (signal == SIGSYS) {
+    if (make_call_of_vdso(at, host, bundle)) return;
+    panic_with_registers("a host call was not let through", context);
+  }
   for (const Fixup* fixup = umk_fixups_start; fixup != umk_fixups_end; ++fixup) {
     if (at.rip() < fixup->from || at.rip() >= fixup->to) continue;
     bundle.trap = fault_of(signal, *info, at);
