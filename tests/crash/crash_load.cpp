@@ -256,7 +256,7 @@ class Cut final : public Kind {
       const char byte = (*got)[i];
       const bool is_new = i < text_.size() && byte == text_[i];
       const bool is_old = is_between && i < before_.size() && byte == before_[i];
-      if (!is_new && !is_old && !(is_between && (byte == 0 || (may_be_stale && i >= before_.size()))))
+      if (!is_new && !is_old && !(is_between && (byte == 0 || (may_be_stale && may_be_hole(before_, i)))))
         return "byte " + std::to_string(i) + " of the file that is cut is of no version";
     }
     return {};
