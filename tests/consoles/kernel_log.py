@@ -43,6 +43,9 @@ def check_shown(folder):
     problems = []
     out, error, _ = boot([], "echo hello")
     problems += has("usual", out, "hello") + differs("error", error, "")
+    for line in ("Kernel command line: con0=null,fd:1", "Initialized stdio console driver", "Console initialized on /dev/tty0", "Initializing software serial port version 1",
+                 "printk: console [tty0] enabled", "Run /bin/sh as init process", "reboot: Power down"):
+        problems += differs(f"times of {line!r}", len(re.findall(re.escape("] " + line), out)), 1)
     problems += differs("with its time", bool(re.search(r"^\[ *\d+\.\d{6}\] Linux version", out, re.M)), True)
     out, error, _ = boot(["printk.time=0"], MOUNTS + "dmesg | head -1; echo '<4>from here' > /dev/kmsg")
     problems += differs("without time", bool(re.search(r"^Linux version", out, re.M)), True)

@@ -650,7 +650,10 @@ def check_ends(folder):
         for command in ("reboot", "cad"):
             machine.seen = len(machine.text())
             problems += differs(command, machine.ask(command), (0, ""))
+            if command == "cad":
+                machine.expect("reboot: Restarting system")
             machine.expect("mconsole \\(version 2\\) initialized", 20)
+            machine.expect(r"printk: console \[mc-1\] enabled")
             machine.wait_until_up()
         os.kill(machine.process.pid, signal.SIGHUP)
         problems += differs("after SIGHUP", machine.command("echo alive"), "alive\n")
@@ -674,6 +677,9 @@ def check_ends(folder):
             machine.wait_until_up()
             os.kill(machine.process.pid, number)
             problems += differs(f"status after {number.name}", machine.end(), 1)
+    with Machine(folder, switches=["init=/bin/sh", "--", "-c", "sleep 0.3; exit 3"]) as machine:
+        problems += differs("status of a panic", machine.end(), 134)
+        machine.expect(r"Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300")
     with Machine(folder, switches=["noreboot"]) as machine:
         machine.wait_until_up()
         machine.ask("reboot")

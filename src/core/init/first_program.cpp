@@ -90,6 +90,7 @@ void become_first_program(Task& task) {
   if (program.is_command) take_terminal(task);
   int outcome = ENOENT;
   for (const String& candidate : program.candidates) {
+    if (!program.is_command) log(LogLevel::Info, "Run {} as init process", candidate);
     const Result<void> executed = program.is_command ? exec_searched(task, program, candidate) : exec_path(task, program, candidate, candidate);
     if (executed.ok()) return;
     outcome = executed.code();

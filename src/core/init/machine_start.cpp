@@ -215,7 +215,8 @@ Result<void> choose_consoles(Kernel& kernel, Parts& parts, const StartRequest& r
 }
 
 /// Once the log is shown somewhere.
-void tell_of_missing_consoles(const Parts& parts, const StartRequest& request) {
+void tell_of_consoles(const KernelLog& log_of_kernel, const Parts& parts, const StartRequest& request) {
+  for (size_t i = log_of_kernel.console_count; i-- > 0;) log(LogLevel::Info, "printk: console [{}] enabled", std::string_view(log_of_kernel.consoles[i].name));
   for (const std::string_view name : request.log_consoles)
     if (const unsigned line = line_named(name); line != console::kLines && !parts.console->has_line(line))
       log(LogLevel::Warning, "console={}: there is no such line", name);
@@ -359,7 +360,7 @@ StartOutcome start(Kernel& kernel, const StartRequest& request) {
   log(LogLevel::Notice, "{} version {} {}: {} MiB of memory, {} CPUs", version::kSystem, version::kRelease, version::kVersion, kernel.options.memory_bytes >> 20, kernel.options.cpus);
   log(LogLevel::Notice, "Kernel command line: {}", kernel.options.command_line);
   for (const std::string_view note : request.notes) log_line(LogLevel::Notice, note);
-  tell_of_missing_consoles(*parts, request);
+  tell_of_consoles(kernel.kernel_log, *parts, request);
   if (request.shield_state.size() != 0) log(LogLevel::Warning, "shield: {}", request.shield_state);
   if (Result<void> added = add_disks(*parts, request.disks); !added.ok()) return fail("the disks cannot be added", added.code());
   if (Result<void> rooted = make_root(*parts, request); !rooted.ok()) return fail(problem_of_root(request, rooted.code()), rooted.code());

@@ -83,6 +83,7 @@ void Session::make_lines() {
     notes_.push_back("Initialized stdio console driver");
     notes_.push_back("Console initialized on /dev/tty0");
     notes_.push_back("Initializing software serial port version 1");
+    if (management_) notes_.push_back("printk: console [mc-1] enabled");
   }
   lines_ = std::make_unique<Lines>(loop_, configuration_, management_ ? management_->name() : configuration_.name, log);
 }

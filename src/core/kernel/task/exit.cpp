@@ -70,8 +70,12 @@ void hand_over_children_locked(Process& process) {
 void end_machine(Kernel& kernel, int status) {
   if (kernel.power_action.load() != PowerAction::None) return;
   if (!kernel.options.ends_with_init) {
-    log(LogLevel::Emergency, "the first process ended with status {:08x}", static_cast<unsigned>(status));
-    panic("the first process has ended");
+    // In the words that scripts look for.
+    char text[64];
+    BufferSink sink(text);
+    format(sink, "Attempted to kill init! exitcode=0x{08x}", static_cast<unsigned>(status));
+    sink.put(std::string_view("\0", 1));
+    panic(text);
   }
   kernel.exit_code.store(status);
   kernel.request_power_action(PowerAction::PowerOff);

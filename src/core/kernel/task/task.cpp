@@ -93,7 +93,11 @@ void Kernel::press_ctrl_alt_del() {
 
 void Kernel::request_power_action(PowerAction action) {
   PowerAction none = PowerAction::None;
-  if (power_action.compare_exchange_strong(none, action)) host::futex_wake(&power_action, INT32_MAX);
+  if (!power_action.compare_exchange_strong(none, action)) return;
+  // In the words that scripts look for. Who runs one command did not ask for a machine's end.
+  if (!options.ends_with_init && action != PowerAction::RestartNow)
+    log(LogLevel::Info, "reboot: {}", action == PowerAction::Halt ? "System halted" : action == PowerAction::Restart ? "Restarting system" : "Power down");
+  host::futex_wake(&power_action, INT32_MAX);
 }
 
 }  // namespace umk
