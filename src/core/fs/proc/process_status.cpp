@@ -104,9 +104,10 @@ Result<void> show_process_stat(const Context& context, TextSink& sink) {
          facts.children_usage.system_ns / kTickNs);
   const uint64_t started = task.start_time_ns > context.kernel.boot_time_ns ? task.start_time_ns - context.kernel.boot_time_ns : 0;
   format(sink, " {} {} {} 0 {}", 20 + nice, nice, facts.threads, started / kTickNs);
-  MemorySizes sizes;
-  if (facts.space) sizes = memory_sizes(*facts.space);
-  format(sink, " {} {} {}", sizes.total * kPageSize, sizes.resident(), process.limits.soft(Resource::ResidentSet));
+  // Who wants to know exactly what is resident reads statm or status: proc_pid_stat(5) says so, too.
+  const uint64_t total_bytes = facts.space ? facts.space->total_bytes() : 0;
+  const uint64_t resident = facts.space ? quick_resident_pages(*facts.space, facts.usage) : 0;
+  format(sink, " {} {} {}", total_bytes, resident, process.limits.soft(Resource::ResidentSet));
   const mm::AddressSpace* space = facts.space.get();
   const bool shows = space && may_inspect;
   format(sink, " {} {} {} 0 0", shows ? space->code_start : space ? 1 : 0, shows ? space->code_end : space ? 1 : 0, shows ? space->stack_start : 0);

@@ -140,6 +140,11 @@ MemorySizes memory_sizes(mm::AddressSpace& space) {
   return sizes;
 }
 
+uint64_t quick_resident_pages(mm::AddressSpace& space, const guest::Usage& usage) {
+  if (is_own(space)) return memory_sizes(space).resident();
+  return std::min(usage.minor_faults + usage.major_faults, space.total_bytes() / kPageSize);
+}
+
 uint64_t private_pages(Kernel& kernel) {
   uint64_t pages = 0;
   for (ProcessId next = 1;;) {

@@ -24,6 +24,8 @@ struct MemorySizes {
 };
 /// The host is asked what is resident, of another address space in its own process. No lock held that run_in() does not allow.
 MemorySizes memory_sizes(mm::AddressSpace& space);
+/// What is resident, for files that are read all the time: of another address space it is what page faults, as far as they are known, can have brought in.
+uint64_t quick_resident_pages(mm::AddressSpace& space, const guest::Usage& usage);
 /// Pages of [start, end) that the host has in memory.
 uint64_t resident_pages(mm::AddressSpace& space, uint64_t start, uint64_t end);
 /// True when the current task runs in `space`.
