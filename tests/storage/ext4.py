@@ -7,6 +7,7 @@ import subprocess
 
 import disks
 import harness
+import models
 
 MIB = 1 << 20
 
@@ -122,6 +123,105 @@ def check_features(folder):
     return problems
 
 
+ATTRIBUTES = """
+import errno, os, struct, subprocess, sys
+def code(action, *words):
+    try:
+        action(*words)
+        return "done"
+    except OSError as problem:
+        return errno.errorcode[problem.errno]
+def put(name, flags=0):
+    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | flags))
+put("fixed"), put("log"), os.mkdir("names"), put("names/one")
+subprocess.run("chattr +i fixed && chattr +a log && chattr +a names", shell=True, check=True)
+print(code(put, "fixed"), code(os.unlink, "fixed"), code(os.chmod, "fixed", 0), code(os.link, "fixed", "linked"), code(os.utime, "fixed"))
+print(code(put, "log"), code(put, "log", os.O_APPEND | os.O_TRUNC), code(put, "log", os.O_APPEND), code(os.unlink, "log"))
+print(code(put, "names/two"), code(os.unlink, "names/one"), code(os.rename, "names/one", "names/three"))
+for name, seconds in (("late", 13572600000), ("early", -2147483648), ("first", 2147483648)):
+    put(name)
+    os.utime(name, ns=(seconds * 10**9 + 123456789,) * 2)
+put("shared")
+os.chmod("shared", 0o600)
+acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in ((1, 6, 2**32 - 1), (2, 4, 65534), (4, 0, 2**32 - 1), (16, 4, 2**32 - 1), (32, 0, 2**32 - 1)))
+os.setxattr("shared", "system.posix_acl_access", acl)
+os.mkdir("inherits")
+os.setxattr("inherits", "system.posix_acl_default", acl)
+put("inherits/file")
+print(oct(os.stat("shared").st_mode), oct(os.stat("inherits/file").st_mode), os.getxattr("inherits/file", "system.posix_acl_access") == acl)
+os.makedirs("many")
+for number in range(65100):
+    os.mkdir(f"many/{number}")
+print(os.stat("many").st_nlink, len(os.listdir("many")))
+for number in range(65000):
+    os.rmdir(f"many/{number}")
+print(os.stat("many").st_nlink, len(os.listdir("many")))
+os.chmod(".", 0o755)
+sys.stdout.flush()
+if os.fork() == 0:
+    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+    print(code(open, "shared"), code(put, "shared"), code(open, "inherits/file"), flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+def check_attributes(folder):
+    """Flags, times far away, access lists, and more directories in one than links can be counted, in umk and as the host reads them."""
+    image = make_disk(folder, 512 * MIB, "-b", "4096", "-N", "70000")
+    problems = disks.problems_of(guest(folder, image, 'python3 -c "$1"', ATTRIBUTES),
+                                 "EPERM EPERM EPERM EPERM EPERM\nEPERM EPERM done EPERM\ndone EPERM EPERM\n0o100640 0o100640 True\n1 65100\n1 100\ndone EACCES done\n")
+    problems += fsck(image)
+    with models.ReadBack(image, folder) as back:
+        times = [os.stat(os.path.join(back.place, name)).st_mtime_ns for name in ("late", "early", "first")]
+        if back.is_mounted and times != [13572600000123456789, -2147483647876543211, 2147483648123456789]:
+            problems.append(f"times: {times}")
+        if back.is_mounted and os.getxattr(os.path.join(back.place, "inherits/file"), "system.posix_acl_access")[:4] != b"\2\0\0\0":
+            problems.append("the host finds no access list")
+        if len(os.listdir(os.path.join(back.place, "many"))) != 100:
+            problems.append("directories are missing")
+    flags = subprocess.run(["debugfs", "-R", "stat fixed", image], capture_output=True, text=True, check=True).stdout
+    return problems + ([] if "Flags: 0x80010" in flags else ["the flag is not on the disk"])
+
+
+def check_errors(folder):
+    """What errors= says is done where the disk is found damaged, and both superblock and log tell of it."""
+    problems = []
+    for way, wanted in (("continue", "EUCLEAN\ndone\n"), ("remount-ro", "EUCLEAN\nEROFS\n"), ("panic", "")):
+        image = make_disk(folder, 16 * MIB, "-b", "1024", "-O", "^metadata_csum", "-e", "continue")
+        subprocess.run(["debugfs", "-w", "-R", "mkdir damaged", image], capture_output=True, check=True)
+        where = subprocess.run(["debugfs", "-R", "blocks damaged", image], capture_output=True, text=True, check=True).stdout.split()
+        with open(image, "r+b") as file:
+            file.seek(int(where[0]) * 1024 + 4)
+            file.write(b"\3\0")  # the length of an entry
+        script = """
+mount -t ext4 -o errors=$1 /dev/ubda $2
+python3 -c "
+import errno, os
+for action in (lambda: os.listdir('damaged'), lambda: os.mkdir('new')):
+    try:
+        action()
+        print('done', flush=True)
+    except OSError as problem:
+        print(errno.errorcode[problem.errno], flush=True)
+"
+"""
+        mount = os.path.join(folder, "mount")
+        os.makedirs(mount, exist_ok=True)
+        outcome = harness.run_guest(["/bin/sh", "-ec", script.replace("python3", f"cd {mount}; python3"), "sh", way, mount], switches=[f"ubd0={image}"])
+        told = subprocess.run(["dumpe2fs", "-h", image], capture_output=True, text=True, check=False).stdout
+        if "with errors" not in told:
+            problems.append(f"errors={way}: the superblock does not tell")
+        if way == "panic":
+            if outcome.status == 0 or b"Kernel panic" not in outcome.error:
+                problems += [f"errors=panic: exit status {outcome.status}"] + harness.tail(outcome.error)
+            continue
+        problems += [f"errors={way}: {problem}" for problem in disks.problems_of(outcome, wanted)]
+        if b"damaged" not in outcome.error:
+            problems.append(f"errors={way}: the log does not tell")
+    return problems
+
+
 def check_reserve(folder):
     """The reserved blocks are for the superuser and those that the superblock or the options name."""
     script = """
@@ -220,7 +320,7 @@ def check_beside(folder):
     return problems + [word for word in ("second", "77") if not re.search(rf": *{word}$", told, re.M)]
 
 
-CHECKS = (check_features, check_shift, check_reserve, check_growth, check_beside)
+CHECKS = (check_features, check_attributes, check_errors, check_shift, check_reserve, check_growth, check_beside)
 
 
 def run_all(report, wanted):

@@ -91,6 +91,27 @@ TEST_P(Ext4CrashTest, MountsAndUnmountsCanBeCutAnywhere) {
 
 INSTANTIATE_TEST_SUITE_P(Features, Ext4CrashTest, testing::Values("-t ext4", "-t ext4 -b 1024 -O ^metadata_csum,^64bit", "-t ext3", "-t ext4 -O orphan_file -J size=1 -b 1024"));
 
+// A replay brings a superblock of before the damage was found.
+TEST_F(Ext4Test, WhatWasFoundDamagedIsToldAfterACrash) {
+  if (!has_tools()) GTEST_SKIP() << "needs e2fsprogs";
+  set_log_writer([](LogLevel, std::string_view) {});
+  ASSERT_EQ(mount(make_image("-t ext4", 16), "errors=continue"), 0);
+  ASSERT_EQ(mkdir("/m/d"), 0);
+  ASSERT_TRUE(volume().sync().ok());
+  EXPECT_EQ(volume().damaged("a test", 77).code, EUCLEAN);
+  const auto told = [&](const Image& image) {
+    save(image);
+    return output_of("dumpe2fs -h " + path_ + " 2>&1 | sed -n 's/.*with errors/with errors/p; s/First error inode #: */in /p' | tr '\\n' ' '");
+  };
+  const Image crashed = device_->contents();
+  EXPECT_EQ(unmount(), 0);
+  EXPECT_EQ(told(crashed), "with errors in 77 ") << "before the replay";
+  ASSERT_EQ(mount(crashed, "errors=continue"), 0);
+  EXPECT_EQ(told(device_->contents()), "with errors in 77 ") << "after it";
+  EXPECT_EQ(lookup("/m/d"), 0);
+  EXPECT_EQ(unmount(), 0);
+}
+
 // Bits of metadata that turned over: errors, but no crash and no loop.
 TEST_F(Ext4Test, DamagedMediaDoNoHarm) {
   if (!has_tools()) GTEST_SKIP() << "needs e2fsprogs";

@@ -233,6 +233,9 @@ Result<void> Volume::open_journal(bool read_only) {
 
 /// After a replay nothing that was read before is true any more.
 Result<void> Volume::reload(bool) {
+  Vector<std::byte> before;
+  TRY(before.resize(kSuperblockSize));
+  copy_bytes(Bytes(before.data(), before.size()), superblock_bytes());
   superblock_ = nullptr;
   descriptors_.clear();
   system_ranges_.clear();
@@ -244,6 +247,7 @@ Result<void> Volume::reload(bool) {
   TRY(load_groups(Replay::Done));
   // Recovery is over whoever mounts next.
   set_feature(superblock_bytes(), FeatureSet::Incompatible, incompat::kRecover, false);
+  keep_errors(superblock_bytes(), ConstBytes(before.data(), before.size()));
   geometry_.incompat &= ~incompat::kRecover;
   seal_superblock(superblock_bytes());
   TRY(device_->write(kSuperblockOffset, ConstBytes(superblock_bytes())));

@@ -189,6 +189,7 @@ Error Volume::damaged(std::string_view what, uint32_t inode, uint64_t block, con
     MutexLock lock(error_mutex_);
     noted_error_ = {true, inode, block, function, line};
   }
+  mark_on_disk(inode, block, function, line);
   switch (options_.errors) {
     case ErrorPolicy::Continue: break;
     case ErrorPolicy::RemountReadOnly:
@@ -202,12 +203,25 @@ Error Volume::damaged(std::string_view what, uint32_t inode, uint64_t block, con
   return error(EUCLEAN);
 }
 
+/// Whatever becomes of the log, fsck looks at the filesystem before it is used again: what a replay brings does not change that (keep_errors()). The
+/// counters in memory belong to transactions, so what is on the disk is read for this; a checkpoint at the same moment may be undone, which the
+/// next one makes good.
+void Volume::mark_on_disk(uint32_t inode, uint64_t block, const char* function, int line) {
+  if (!is_writing_ || is_marked_.exchange(true)) return;
+  std::byte raw[kSuperblockSize];
+  if (!device_->read(kSuperblockOffset, Bytes(raw)).ok()) return;
+  note_error(raw, static_cast<uint64_t>(vfs::file_time_now().seconds), inode, block, function, static_cast<uint32_t>(line));
+  seal_superblock(raw);
+  if (device_->write(kSuperblockOffset, ConstBytes(raw)).ok()) (void)device_->flush().ok();
+}
+
 Error Volume::failed_midway(Error failure) {
   if (failure.code != EROFS) journal_.abort(failure.code);
   return failure;
 }
 
 void Volume::on_abort(int) {
+  mark_on_disk(0, 0, "abort", 0);
   if (options_.errors == ErrorPolicy::Panic) panic("ext4: the journal failed, with errors=panic");
   set_read_only(true);
 }

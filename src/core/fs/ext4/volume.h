@@ -200,6 +200,7 @@ class Volume final : public vfs::Superblock, private BlockCache::Checker, privat
   void stop_writing();
   Result<void> store_all_nodes();
   void note_errors();
+  void mark_on_disk(uint32_t inode, uint64_t block, const char* function, int line);
   bool has_new_error();
   Bytes superblock_bytes() { return superblock_->bytes().subspan(geometry_.block_size == 1024 ? 0 : kSuperblockOffset, kSuperblockSize); }
   GroupDescriptor descriptor(uint32_t group);
@@ -249,6 +250,7 @@ class Volume final : public vfs::Superblock, private BlockCache::Checker, privat
   Published<Vector<SystemRange>> system_ranges_;  // sorted
   std::atomic<bool> is_growing_{false};
   bool is_writing_ = false;            // between start_writing and stop_writing
+  std::atomic<bool> is_marked_{false};  // the superblock on the disk tells of damage
   /// Damage that was found and is to be told to e2fsck.
   struct NotedError {
     bool is_new = false;

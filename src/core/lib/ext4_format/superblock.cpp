@@ -220,6 +220,14 @@ void note_error(Bytes superblock, uint64_t now_seconds, uint32_t inode, uint64_t
   set_mount_state(superblock, static_cast<uint16_t>(mount_state(superblock) | state::kErrors));
 }
 
+void keep_errors(Bytes superblock, ConstBytes before) {
+  if (!(mount_state(before) & state::kErrors)) return;
+  set_mount_state(superblock, static_cast<uint16_t>(mount_state(superblock) | state::kErrors));
+  if (get32(before, 0x194) <= get32(superblock, 0x194)) return;
+  copy_bytes(superblock.subspan(0x194, 0x200 - 0x194), before.subspan(0x194, 0x200 - 0x194));
+  copy_bytes(superblock.subspan(0x278, 2), before.subspan(0x278, 2));
+}
+
 void take_tunable_fields(Bytes superblock, ConstBytes from) {
   struct Field {
     size_t offset, size;

@@ -114,6 +114,8 @@ inline uint32_t last_orphan(ConstBytes superblock) { return get32(superblock, 0x
 inline void set_last_orphan(Bytes superblock, uint32_t number) { put32(superblock, 0xe8, number); }
 void note_mounted(Bytes superblock, uint64_t now_seconds, std::string_view place);
 void note_written(Bytes superblock, uint64_t now_seconds);
+/// What a superblock of before a replay says of errors, and the replayed one does not.
+void keep_errors(Bytes superblock, ConstBytes before);
 void note_error(Bytes superblock, uint64_t now_seconds, uint32_t inode, uint64_t block, std::string_view function, uint32_t line);
 /// Takes over what tune2fs(8) may change while the filesystem is mounted: label, checks, error policy, reserve, default options, layout hints.
 void take_tunable_fields(Bytes superblock, ConstBytes from);
