@@ -83,6 +83,8 @@ TEST_F(Ext4Test, UnknownFeaturesRefuseTheMount) {
   EXPECT_EQ(mount(image, "", true), EINVAL);
   EXPECT_EQ(mount(Image(1 << 20)), EINVAL);
   EXPECT_EQ(mount(make_image("-t ext4", 8), "nonsense"), EINVAL);
+  EXPECT_EQ(mount(make_image("-t ext4", 8), "data_err=abort"), EINVAL);
+  EXPECT_EQ(mount(make_image("-t ext4", 8), "bsddf,nombcache,data_err=ignore,stripe=16"), 0);
 }
 
 // --- a random sequence of operations against a model in ordinary containers

@@ -18,7 +18,8 @@ constexpr uint32_t kDefaultBsdGroups = 0x2, kDefaultNoBarrier = 0x100, kDefaultD
 // Accepted without effect: what is always so here, or what only tunes.
 constexpr std::string_view kWithoutEffect[] = {"defaults", "journal_checksum", "auto_da_alloc", "noauto_da_alloc", "nouid32", "oldalloc", "orlov",
                                                "block_validity", "noblock_validity", "noquota", "nobh", "bh", "nodioread_nolock", "dioread_nolock", "dioread_lock", "norecovery_ok",
-                                               "lazytime", "nolazytime", "mblk_io_submit", "nomblk_io_submit", "prefetch_block_bitmaps", "no_prefetch_block_bitmaps", "noinit_itable"};
+                                               "lazytime", "nolazytime", "mblk_io_submit", "nomblk_io_submit", "prefetch_block_bitmaps", "no_prefetch_block_bitmaps", "noinit_itable",
+                                               "bsddf", "debug", "mbcache", "nombcache", "no_mbcache", "data_err=ignore"};
 constexpr std::string_view kWithoutEffectWithValue[] = {"stripe", "inode_readahead_blks", "max_batch_time", "min_batch_time", "journal_ioprio", "init_itable", "max_dir_size_kb",
                                                         "mb_optimize_scan"};
 
