@@ -55,8 +55,8 @@ CASE(thread_ids) {
     say("right %d", address == &ids[0]);
     _exit(0);
   }
-  say("parent's %d", ids[1] == child);
   show_end("child", child);
+  say("parent's %d", ids[1] == child);
   // Memory that nobody else has, so that nobody waits: it stays.
   say("kept %d", ids[0] == child);
 }

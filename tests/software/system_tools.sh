@@ -2,6 +2,8 @@
 set -u
 sleep 1000 3<.. &
 child=$!
+# As nice as can be, whatever the tests run as.
+renice -n 19 -p $child >/dev/null
 sh -c 'exec 4>written; kill -STOP $$' &
 stopped=$!
 while [ "$(ps -o stat= -p $stopped | cut -c1)" != T ]; do sleep 0.05; done
@@ -45,7 +47,8 @@ stat -f -c %T /proc
 
 echo "== other users"
 as_nobody() {
-  if [ "$(id -u)" = 0 ]; then
+  # As su must: a superuser in the machine of an ordinary user may not read it where the host keeps it.
+  if cat /etc/shadow >/dev/null 2>&1; then
     su nobody -s /bin/sh -c "$1" 2>&1
   else
     eval "$2"
