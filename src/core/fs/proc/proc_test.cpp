@@ -524,6 +524,11 @@ TEST_F(ProcTest, SettingsThatCanBeWrittenHaveAnEffect) {
   EXPECT_EQ(get("/proc/sys/kernel/hostname"), "tin\n");
   EXPECT_EQ(put("/proc/sys/fs/protected_regular", "2\n"), 0);
   EXPECT_EQ(vfs_->protections.regular.load(), 2);
+  EXPECT_EQ(get("/proc/sys/fs/lease-break-time"), "45\n");
+  EXPECT_EQ(put("/proc/sys/fs/lease-break-time", "3\n"), 0);
+  EXPECT_EQ(vfs_->leases.break_seconds.load(), 3);
+  EXPECT_EQ(put("/proc/sys/fs/leases-enable", "0"), 0);
+  EXPECT_EQ(vfs_->leases.enable.load(), 0);
   EXPECT_EQ(put("/proc/sys/fs/protected_regular", "3\n"), EINVAL);
   // Even the superuser cannot write the others.
   EXPECT_EQ(put("/proc/sys/kernel/osrelease", "x"), EACCES);
