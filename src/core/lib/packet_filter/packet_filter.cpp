@@ -5,7 +5,7 @@ namespace umk::packet_filter {
 namespace {
 
 // The parts of a code: its class; for loads a size and a mode; for arithmetic and jumps an operation and where the operand is.
-constexpr uint16_t kClass = 0x07, kLoad = 0, kLoadIndex = 1, kStore = 2, kStoreIndex = 3, kArithmetic = 4, kJump = 5, kReturn = 6, kTransfer = 7;
+constexpr uint16_t kClass = 0x07, kLoad = 0, kLoadIndex = 1, kStore = 2, kStoreIndex = 3, kArithmetic = 4, kJump = 5, kReturn = 6;  // 7: transfers between the registers
 constexpr uint16_t kSize = 0x18, kWord = 0x00, kHalf = 0x08, kByte = 0x10;
 constexpr uint16_t kMode = 0xe0, kImmediate = 0x00, kAbsolute = 0x20, kIndirect = 0x40, kMemory = 0x60, kLength = 0x80, kHeaderLength = 0xa0;
 constexpr uint16_t kOperation = 0xf0, kAdd = 0x00, kSubtract = 0x10, kMultiply = 0x20, kDivide = 0x30, kOr = 0x40, kAnd = 0x50, kShiftLeft = 0x60,
