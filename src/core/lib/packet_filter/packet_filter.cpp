@@ -5,11 +5,13 @@ namespace umk::packet_filter {
 namespace {
 
 // The parts of a code: its class; for loads a size and a mode; for arithmetic and jumps an operation and where the operand is.
-constexpr uint16_t kClass = 0x07, kLoad = 0, kLoadIndex = 1, kStore = 2, kStoreIndex = 3, kArithmetic = 4, kJump = 5, kReturn = 6;  // 7: transfers between the registers
+constexpr uint16_t kClass = 0x07, kLoad = 0, kLoadIndex = 1, kStore = 2, kStoreIndex = 3, kArithmetic = 4, kJump = 5,
+                   kReturn = 6;  // 7: transfers between the registers
 constexpr uint16_t kSize = 0x18, kWord = 0x00, kHalf = 0x08, kByte = 0x10;
-constexpr uint16_t kMode = 0xe0, kImmediate = 0x00, kAbsolute = 0x20, kIndirect = 0x40, kMemory = 0x60, kLength = 0x80, kHeaderLength = 0xa0;
-constexpr uint16_t kOperation = 0xf0, kAdd = 0x00, kSubtract = 0x10, kMultiply = 0x20, kDivide = 0x30, kOr = 0x40, kAnd = 0x50, kShiftLeft = 0x60,
-                   kShiftRight = 0x70, kNegate = 0x80, kRemainder = 0x90, kExclusiveOr = 0xa0;
+constexpr uint16_t kMode = 0xe0, kImmediate = 0x00, kAbsolute = 0x20, kIndirect = 0x40, kMemory = 0x60, kLength = 0x80,
+                   kHeaderLength = 0xa0;
+constexpr uint16_t kOperation = 0xf0, kAdd = 0x00, kSubtract = 0x10, kMultiply = 0x20, kDivide = 0x30, kOr = 0x40, kAnd = 0x50,
+                   kShiftLeft = 0x60, kShiftRight = 0x70, kNegate = 0x80, kRemainder = 0x90, kExclusiveOr = 0xa0;
 constexpr uint16_t kAlways = 0x00, kIfEqual = 0x10, kIfGreater = 0x20, kIfNotLess = 0x30, kIfAnyBit = 0x40;
 constexpr uint16_t kOperandIndex = 0x08, kReturnAccumulator = 0x10, kToAccumulator = 0x80;
 constexpr uint32_t kMemoryWords = 16;
@@ -36,7 +38,9 @@ bool is_known(uint16_t code) {
     case kLoadIndex: return is_known_load(code);
     case kStore:
     case kStoreIndex: return (code & ~kClass) == 0;
-    case kArithmetic: return (code & kOperation) < kNegate || (code & ~kClass) == kNegate || (code & kOperation) == kRemainder || (code & kOperation) == kExclusiveOr;
+    case kArithmetic:
+      return (code & kOperation) < kNegate || (code & ~kClass) == kNegate || (code & kOperation) == kRemainder ||
+             (code & kOperation) == kExclusiveOr;
     case kJump: return (code & kOperation) <= kIfAnyBit && ((code & kOperation) != kAlways || !(code & kOperandIndex));
     case kReturn: return (code & ~kClass) == 0 || (code & ~kClass) == kReturnAccumulator;
     default: return (code & ~kClass) == 0 || (code & ~kClass) == kToAccumulator;

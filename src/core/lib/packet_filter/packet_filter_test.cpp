@@ -67,19 +67,22 @@ TEST(PacketFilter, EveryInstructionDoesWhatItDoesOnTheHost) {
     for (const unsigned operand : {0u, 1u, 3u, 31u, 32u, 0xffffffffu}) {
       all.push_back({BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 7), BPF_STMT(static_cast<uint16_t>(BPF_ALU | operation | BPF_K), operand)});
       if (operand < 32 || (operation != BPF_LSH && operation != BPF_RSH))
-        all.push_back({BPF_STMT(BPF_LDX | BPF_IMM, operand), BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 7), BPF_STMT(static_cast<uint16_t>(BPF_ALU | operation | BPF_X), 0)});
+        all.push_back({BPF_STMT(BPF_LDX | BPF_IMM, operand), BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 7),
+                       BPF_STMT(static_cast<uint16_t>(BPF_ALU | operation | BPF_X), 0)});
     }
   all.push_back({BPF_STMT(BPF_LD | BPF_IMM, 5), BPF_STMT(BPF_ALU | BPF_NEG, 0)});
   for (const unsigned operation : {BPF_JEQ, BPF_JGT, BPF_JGE, BPF_JSET})
     for (const unsigned operand : {4u, 5u, 6u, 0x80000005u}) {
-      all.push_back({BPF_STMT(BPF_LD | BPF_IMM, 5), BPF_JUMP(static_cast<uint16_t>(BPF_JMP | operation | BPF_K), operand, 1, 0), BPF_STMT(BPF_LD | BPF_IMM, 1)});
-      all.push_back({BPF_STMT(BPF_LD | BPF_IMM, 5), BPF_STMT(BPF_LDX | BPF_IMM, operand), BPF_JUMP(static_cast<uint16_t>(BPF_JMP | operation | BPF_X), 0, 0, 1),
+      all.push_back({BPF_STMT(BPF_LD | BPF_IMM, 5), BPF_JUMP(static_cast<uint16_t>(BPF_JMP | operation | BPF_K), operand, 1, 0),
                      BPF_STMT(BPF_LD | BPF_IMM, 1)});
+      all.push_back({BPF_STMT(BPF_LD | BPF_IMM, 5), BPF_STMT(BPF_LDX | BPF_IMM, operand),
+                     BPF_JUMP(static_cast<uint16_t>(BPF_JMP | operation | BPF_X), 0, 0, 1), BPF_STMT(BPF_LD | BPF_IMM, 1)});
     }
   all.push_back({BPF_STMT(BPF_LD | BPF_IMM, 5), BPF_STMT(BPF_JMP | BPF_JA, 1), BPF_STMT(BPF_LD | BPF_IMM, 1)});
   for (Program& program : all) {
     program.insert(program.end(), returns_a.begin(), returns_a.end());
-    EXPECT_EQ(here(program, kPacket), on_host(program, kPacket)) << "first code " << program[0].code << ", second " << program[1].code << " " << program[1].k;
+    EXPECT_EQ(here(program, kPacket), on_host(program, kPacket))
+        << "first code " << program[0].code << ", second " << program[1].code << " " << program[1].k;
   }
 }
 
@@ -97,11 +100,13 @@ TEST(PacketFilter, RefusesWhatTheHostRefuses) {
       {BPF_STMT(BPF_LD | BPF_MEM, 0), done},
       {BPF_STMT(BPF_ST, 0), BPF_STMT(BPF_LD | BPF_MEM, 0), done},
       {BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1), BPF_STMT(BPF_ST, 0), BPF_STMT(BPF_LD | BPF_MEM, 0), done},
-      {BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 2), BPF_STMT(BPF_ST, 0), BPF_STMT(BPF_JMP | BPF_JA, 1), BPF_STMT(BPF_STX, 0), BPF_STMT(BPF_LD | BPF_MEM, 0), done},
+      {BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 2), BPF_STMT(BPF_ST, 0), BPF_STMT(BPF_JMP | BPF_JA, 1), BPF_STMT(BPF_STX, 0),
+       BPF_STMT(BPF_LD | BPF_MEM, 0), done},
       {done},
       Program(4096, done),
   };
-  for (const Program& program : all) EXPECT_EQ(here(program, kPacket), on_host(program, kPacket)) << program.size() << " instructions, " << program[0].code;
+  for (const Program& program : all)
+    EXPECT_EQ(here(program, kPacket), on_host(program, kPacket)) << program.size() << " instructions, " << program[0].code;
   EXPECT_FALSE(make({}).ok());
   EXPECT_FALSE(make(Program(4097, done)).ok());
   // Every code there can be, with an operand that suits each.
@@ -120,11 +125,13 @@ TEST(PacketFilter, RandomProgramsEndAsOnTheHost) {
   for (int round = 0; round < 3000; ++round) {
     Program program;
     for (uint32_t count = 1 + pick(8); count > 0; --count)
-      program.push_back(BPF_JUMP(static_cast<uint16_t>(pick(0x100)), pick(4) == 0 ? pick(1 << 30) : pick(20), static_cast<uint8_t>(pick(4)), static_cast<uint8_t>(pick(4))));
+      program.push_back(BPF_JUMP(static_cast<uint16_t>(pick(0x100)), pick(4) == 0 ? pick(1 << 30) : pick(20), static_cast<uint8_t>(pick(4)),
+                                 static_cast<uint8_t>(pick(4))));
     program.push_back(BPF_STMT(pick(2) ? BPF_RET | BPF_K : BPF_RET | BPF_A, pick(32)));
     // How far a shift goes that is wider than a word is nobody's promise.
     bool shifts = false;
-    for (const sock_filter& it : program) shifts |= BPF_CLASS(it.code) == BPF_ALU && BPF_SRC(it.code) == BPF_X && (BPF_OP(it.code) == BPF_LSH || BPF_OP(it.code) == BPF_RSH);
+    for (const sock_filter& it : program)
+      shifts |= BPF_CLASS(it.code) == BPF_ALU && BPF_SRC(it.code) == BPF_X && (BPF_OP(it.code) == BPF_LSH || BPF_OP(it.code) == BPF_RSH);
     if (shifts) continue;
     const int kept = here(program, kPacket);
     accepted += kept >= 0;
