@@ -520,19 +520,19 @@ def check_memory(folder):
             return total
 
         machine.wait_until_up()
-        machine.command("mkdir -p /mnt; mount -t ext4 /dev/ubdb /mnt; dd if=/dev/urandom of=/mnt/file bs=1M count=128 2> /dev/null; sync; md5sum /mnt/file > /tmp/sum", 60)
+        machine.command("mkdir -p /mnt; mount -t ext4 /dev/ubdb /mnt; dd if=/dev/urandom of=/mnt/file bs=1M count=128 2> /dev/null; sync; md5sum /mnt/file > /tmp/sum", 180)
         full = on_host()
         problems += differs("take memory", machine.ask("config mem=-192M"), (0, ""))
         taken = on_host()
         if not full - taken > 64 << 20:
             problems.append(f"the host got back {(full - taken) >> 20} MiB of {full >> 20}")
-        problems += differs("files are read all the same", machine.command("md5sum -c /tmp/sum", 60), "/mnt/file: OK\n")
+        problems += differs("files are read all the same", machine.command("md5sum -c /tmp/sum", 180), "/mnt/file: OK\n")
         if not on_host() < full - (64 << 20):
             problems.append(f"the page cache grew to {on_host() >> 20} MiB again")
         problems += differs("more than there is", machine.ask("config mem=-1G")[0] in (0, 1), True)
         problems += matches("the machine lives", machine.command("echo alive"), "alive\n")
         problems += differs("put back", machine.ask("config mem=+1G"), (0, ""))
-        problems += differs("all is there", machine.command("md5sum -c /tmp/sum; md5sum -c /tmp/sum", 60), "/mnt/file: OK\n" * 2)
+        problems += differs("all is there", machine.command("md5sum -c /tmp/sum; md5sum -c /tmp/sum", 180), "/mnt/file: OK\n" * 2)
         if not on_host() > taken + (64 << 20):
             problems.append(f"the page cache has only {on_host() >> 20} MiB after all was put back")
         problems += differs("status", machine.halt(), 0)
