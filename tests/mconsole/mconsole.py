@@ -766,22 +766,8 @@ def check_fifty(folder):
     return check_many(folder, 50)
 
 
-def check_start_time(folder):
-    """From the start of umk to the answer to `version`: the best of several, and judged where the host has a processor to spare."""
-    target = 0.1
-    is_busy = os.getloadavg()[0] > os.cpu_count()
-    times = []
-    for _ in range(5):
-        with Machine(folder) as machine:
-            times.append(machine.wait_until_up())
-            machine.halt()
-    print(f"      start to answered version: {min(times) * 1000:.0f} ms at best, {sorted(times)[2] * 1000:.0f} ms usually")
-    return [] if min(times) <= target or is_busy else [f"it takes more than {target * 1000:.0f} ms"]
-
-
 CHECKS = [check_umid, check_killed_on_a_terminal, check_commands, check_tools, check_prompt, check_packets, check_users, check_floods,
-          check_stop_and_go, check_disks, check_memory, check_notices, check_sysrq, check_ends, check_daemon, check_log_levels, check_many,
-          check_start_time]
+          check_stop_and_go, check_disks, check_memory, check_notices, check_sysrq, check_ends, check_daemon, check_log_levels, check_many]
 
 
 def run_all(report, wanted, everything):
