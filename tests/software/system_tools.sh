@@ -4,6 +4,7 @@ sleep 1000 3<.. &
 child=$!
 # As nice as can be, whatever the tests run as.
 renice -n 19 -p $child >/dev/null
+until ps -o args=,stat= -p $child | grep -q '^sleep 1000 *S'; do sleep 0.05; done
 sh -c 'exec 4>written; kill -STOP $$' &
 stopped=$!
 while [ "$(ps -o stat= -p $stopped | cut -c1)" != T ]; do sleep 0.05; done
