@@ -26,9 +26,10 @@ struct KernelStackHead {
   std::atomic<uint32_t> wake_word{1};
   /// Why an interruptible sleep must end: bits of sync::Interrupt.
   std::atomic<uint32_t> interrupts{0};
-  /// How often looking before sleeping paid of late, and sleeps since it was last tried (sync/park.h).
-  uint8_t spin_credit = 4;
-  uint8_t spins_skipped = 0;
+  /// How often looking before sleeping paid of late; how often trying again was in vain, and sleeps since then (sync.cpp).
+  uint8_t spin_credit = 0;
+  uint8_t spin_delay = 0;
+  uint16_t spins_skipped = 0;
   /// The guest task whose stack this is; null for kernel threads.
   Task* task = nullptr;
   /// The host vDSO's clock_gettime where this process has it, else null: the host is called then.

@@ -68,13 +68,13 @@ constexpr uint32_t kAsleep = 0, kAwake = 1, kLooking = 2, kDeeplyAsleep = 3;
 
 bool is_asleep(uint32_t word) { return word == kAsleep || word == kDeeplyAsleep; }
 
-/// Looks for a wake-up for a moment before sleeping: waking a sleeper on another processor costs the waker a host call and takes several
-/// microseconds, which is longer than most answers take. A context for which that does not pay stops trying, and tries again now and then.
+/// Looks for a wake-up for a moment before sleeping: waking a sleeper on another processor costs the waker a host call, and an idle processor of a virtual machine
+/// tens of microseconds, which is longer than most answers take. A context for which that does not pay stops trying, and tries again ever less often.
 bool was_woken_while_looking(KernelStackHead& self) {
-  constexpr uint8_t kFullCredit = 8, kRetryAfter = 32;
-  constexpr uint64_t kCycles = 10'000;  // a few microseconds
+  constexpr uint8_t kFullCredit = 8, kFirstDelay = 5, kLastDelay = 10;
+  constexpr uint64_t kCycles = 120'000;  // 40 to 60 microseconds
   if (self.spin_credit == 0) {
-    if (++self.spins_skipped < kRetryAfter) return false;
+    if (++self.spins_skipped < 1u << (kFirstDelay + self.spin_delay)) return false;
     self.spins_skipped = 0;
     self.spin_credit = 1;
   }
@@ -82,11 +82,12 @@ bool was_woken_while_looking(KernelStackHead& self) {
   do {
     if (self.wake_word.load(std::memory_order_acquire) == kAwake) {
       if (self.spin_credit < kFullCredit) ++self.spin_credit;
+      self.spin_delay = 0;
       return true;
     }
     __builtin_ia32_pause();
   } while (__builtin_ia32_rdtsc() - start < kCycles);
-  --self.spin_credit;
+  if (--self.spin_credit == 0 && self.spin_delay < kLastDelay - kFirstDelay) ++self.spin_delay;
   return false;
 }
 
