@@ -31,7 +31,7 @@ uint64_t resident_pages(mm::AddressSpace& space, uint64_t start, uint64_t end);
 /// True when the current task runs in `space`.
 bool is_own(const mm::AddressSpace& space);
 
-/// Private memory of all programs that the host has in memory, in pages: each process is asked for its own. Locks as above.
+/// Private memory of all programs that the host has in memory, in pages: each process is asked for its own, unless that was just done. Locks as above.
 uint64_t private_pages(Kernel& kernel);
 
 /// Sums over all tasks of the machine.

@@ -60,6 +60,11 @@ struct Counters {
   std::atomic<int64_t> tasks{0}, processes{0}, kernel_stacks{0}, vessels{0};
 };
 
+/// What /proc last heard of the private memory of all programs, when, and how long that took. Several may write it at once: each of their answers will do.
+struct PrivateMemory {
+  std::atomic<uint64_t> pages{0}, asked_at_ns{0}, question_ns{0};
+};
+
 class Kernel {
  public:
   Kernel(guest::Engine& engine, const BootOptions& options) : engine(engine), options(options) {}
@@ -67,6 +72,7 @@ class Kernel {
   guest::Engine& engine;
   const BootOptions options;
   Counters counters;
+  PrivateMemory private_memory;
   TaskList tasks;
   futex::Table futexes;
   HostName host_name;
