@@ -79,18 +79,21 @@ void ManagementConsole::run_commands() {
       arrivals_.wait(lock, [this] { return !requests_.empty(); });
       request = std::move(requests_.front());
       requests_.pop_front();
+      is_at_work_ = true;
     }
     Answer answer = commands_->run(request.second);
     {
       const std::lock_guard lock(mutex_);
       answers_.emplace_back(request.first, std::move(answer));
+      is_at_work_ = false;
     }
+    rest_.notify_one();
     const uint64_t one = 1;
     (void)!write(loop_.wake_fd(), &one, sizeof one);
   }
 }
 
-void ManagementConsole::look() {
+void ManagementConsole::send_answers() {
   std::vector<std::pair<MconsoleClient, Answer>> answers;
   {
     const std::lock_guard lock(mutex_);
@@ -98,6 +101,10 @@ void ManagementConsole::look() {
     if (requests_.size() < kMostRequests / 2) socket_.pause(false);
   }
   for (const auto& [client, answer] : answers) socket_.answer(client, answer);
+}
+
+void ManagementConsole::look() {
+  send_answers();
   if (!notifier_ || !kernel_) return;
   while (const auto notice = kernel_->take_notice())
     if (const int error = notifier_->send(mconsole_format::Notice::User, *notice))
@@ -110,6 +117,12 @@ void ManagementConsole::notify_panic(std::string_view reason) {
 }
 
 void ManagementConsole::end() {
+  {
+    // A command that ends the machine ("sysrq o") is answered, too.
+    std::unique_lock lock(mutex_);
+    rest_.wait_for(lock, kLastWords, [this] { return !is_at_work_; });
+  }
+  send_answers();
   socket_.drain(kLastWords);
   directory_.remove();
 }

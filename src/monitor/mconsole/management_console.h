@@ -48,6 +48,7 @@ class ManagementConsole {
 
   void serve(const MconsoleClient& client, std::string_view text);
   void run_commands();
+  void send_answers();
 
   const Configuration& configuration_;
   EventLoop& loop_;
@@ -63,6 +64,9 @@ class ManagementConsole {
   std::condition_variable arrivals_;
   std::deque<Request> requests_;
   std::vector<std::pair<MconsoleClient, Answer>> answers_;
+  /// The thread has taken a request and not answered it yet.
+  bool is_at_work_ = false;
+  std::condition_variable rest_;
 };
 
 }  // namespace umk::monitor
